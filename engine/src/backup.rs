@@ -1,0 +1,369 @@
+//! The backup conductor: the whole walk of a VM into the repository, on one screen.
+
+use repo_format::{
+    ChunkId, Chunker, Class, Completeness, Compression, Consistency, DiskRecord, MapGeometry, RestorePoint, VmIdentity,
+};
+
+use crate::{
+    captured_home::{CapturedHome, HomeError, store_home},
+    error::Kind,
+    frame_writer::{FrameWriter, WriteError},
+    log::LogHead,
+    monitor::{Event, Monitor},
+    pack_sink::SinkError,
+    pipeline::{DiskJob, ReadPlan, StoreDiskError, StoredDisk, store_disk},
+    repository::Writer,
+    session::{PointDraft, Session, SessionError},
+    source::DiskSource,
+    state_folder::StateFolderError,
+    verdict::{Verdict, judge},
+};
+
+/// A disk of a [`BackupJob`].
+pub struct JobDisk {
+    /// Name, unique in the job; a disk without a uuid is recognised by it.
+    pub name: String,
+    /// The disk's own uuid, if it has one.
+    pub uuid: Option<String>,
+    /// Where its bytes come from.
+    pub source: Box<dyn DiskSource>,
+}
+
+/// One VM to back up: all of its disks become one restore point, or none.
+pub struct BackupJob {
+    /// Who it is.
+    pub identity: VmIdentity,
+    /// What it is called today.
+    pub vm_name: String,
+    /// Its disks.
+    pub disks: Vec<JobDisk>,
+    /// What surrounds the disks.
+    pub home: Option<CapturedHome>,
+    /// The operator's mark on the point.
+    pub tag: Option<String>,
+    /// What the disks' state is worth.
+    pub consistency: Consistency,
+}
+
+/// What to do about ranges that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBad {
+    /// Record them as bad extents; the point is incomplete.
+    Keep,
+    /// Commit nothing.
+    Fail,
+}
+
+/// How to back up.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupOptions {
+    /// Worker threads a disk.
+    pub threads: usize,
+    /// What frames are compressed with.
+    pub compression: Compression,
+    /// What to do about ranges that cannot be read.
+    pub on_bad: OnBad,
+}
+
+/// What became of one disk, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskReport {
+    /// The disk's name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Data found on it.
+    pub data_bytes: u64,
+    /// Zeros, declared or read.
+    pub hole_bytes: u64,
+    /// What could not be read.
+    pub bad_bytes: u64,
+    /// What was read from the source.
+    pub read_bytes: u64,
+    /// Bytes of segments whose map was not known.
+    pub changed_bytes: u64,
+    /// Bytes of chunks that were not known.
+    pub novel_bytes: u64,
+    /// Bytes of the frames made of them.
+    pub stored_bytes: u64,
+    /// Root of the disk map.
+    pub map_root: ChunkId,
+}
+
+/// What a backup has done.
+#[derive(Clone, Debug)]
+pub struct BackupReport {
+    /// The restore point's id.
+    pub point: ChunkId,
+    /// Its number in the VM's chain, from 1.
+    pub number: u64,
+    /// The VM's name.
+    pub vm_name: String,
+    /// Head of the log after the commit.
+    pub head: LogHead,
+    /// Its disks.
+    pub disks: Vec<DiskReport>,
+    /// Whole, or incomplete.
+    pub completeness: Completeness,
+    /// What the point is worth.
+    pub verdict: Verdict,
+    /// Bytes of all packs that the commit has registered, metadata included.
+    pub stored_bytes: u64,
+    /// Finished packs taken over from a run that did not end.
+    pub adopted_packs: u64,
+}
+
+/// Why there is no new restore point.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The same VM is being backed up from this host.
+    #[error("{vm} is being backed up by another process on this host")]
+    Busy {
+        /// The VM.
+        vm: String,
+    },
+    /// No disk, or two of one name.
+    #[error("{0}")]
+    Job(String),
+    /// A disk cannot be read or stored.
+    #[error("{vm} {disk}: {source}")]
+    Disk {
+        /// The VM.
+        vm: String,
+        /// The disk.
+        disk: String,
+        /// What happened.
+        source: StoreDiskError,
+    },
+    /// Ranges could not be read, and the operator wants nothing then.
+    #[error("{vm} {disk}: {bad_bytes} bytes could not be read")]
+    BadExtents {
+        /// The VM.
+        vm: String,
+        /// The disk.
+        disk: String,
+        /// How much.
+        bad_bytes: u64,
+    },
+    /// The VM home cannot be stored.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The session could not go on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateFolderError),
+}
+
+impl From<WriteError> for BackupError {
+    fn from(error: WriteError) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+impl From<SinkError> for BackupError {
+    fn from(error: SinkError) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+impl BackupError {
+    /// How to react.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Busy { .. } => Kind::Busy,
+            Self::Job(_) => Kind::Invalid,
+            Self::Disk { source: StoreDiskError::Interrupted, .. } => Kind::Interrupted,
+            Self::Disk { source: StoreDiskError::Write(error), .. } => error.kind(),
+            Self::Disk { .. } | Self::BadExtents { .. } => Kind::Failed,
+            Self::Home(error) => error.kind(),
+            Self::Session(error) => error.kind(),
+            Self::State(error) => error.kind(),
+        }
+    }
+}
+
+/// Backs up one VM.
+pub fn backup(
+    writer: &mut Writer,
+    job: &BackupJob,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+) -> Result<BackupReport, BackupError> {
+    check_job(job)?;
+    let repository = writer.config().repository;
+    let busy = || BackupError::Busy { vm: job.vm_name.clone() };
+    let _vm_lock = writer.environment().state.vm_lock(&repository, &job.identity)?.ok_or_else(busy)?;
+    let started_ms = writer.environment().clock.now_ms();
+    let mut session = Session::open(writer)?;
+    match store_vm(&mut session, job, options, monitor, started_ms) {
+        Ok((draft, mut report)) => {
+            let durable = session.flush()?;
+            report.stored_bytes = durable.stored_bytes();
+            let committed = session.commit(draft, durable)?;
+            Ok(BackupReport { number: committed.number, head: committed.head, ..report })
+        }
+        Err(error) => Err(keep_finished_packs(session, error)),
+    }
+}
+
+/// Stores disks, VM home and the point's record; nothing of it exists before the commit.
+fn store_vm(
+    session: &mut Session<'_>,
+    job: &BackupJob,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+    started_ms: u64,
+) -> Result<(PointDraft, BackupReport), BackupError> {
+    let mut metadata = session.frame_writer(Class::Metadata, options.compression)?;
+    let plans = read_plans(session, job)?;
+    let total_bytes = plans.iter().map(ReadPlan::bytes).sum();
+    monitor.event(&Event::Phase { name: "backup", total_bytes });
+    let mut disks = Vec::new();
+    for (disk, plan) in job.disks.iter().zip(plans) {
+        let data_bytes = Some(plan.bytes());
+        monitor.event(&Event::DiskStarted { vm: &job.vm_name, disk: &disk.name, bytes: disk.source.bytes(), data_bytes });
+        let stored = store_one_disk(session, job, disk, plan, options, monitor, &mut metadata)?;
+        monitor.event(&Event::DiskFinished {
+            vm: &job.vm_name,
+            disk: &disk.name,
+            read_bytes: stored.read_bytes,
+            stored_bytes: stored.written.stored_bytes,
+        });
+        disks.push((disk, stored));
+    }
+    let home = job.home.as_ref().map(|home| store_home(session, home, &mut metadata)).transpose()?;
+    let bad = disks.iter().any(|(_, stored)| stored.bad_bytes > 0);
+    let home_lacks_a_part = job.home.as_ref().is_some_and(CapturedHome::is_incomplete);
+    let completeness = if bad || home_lacks_a_part { Completeness::Incomplete } else { Completeness::Whole };
+    let environment = session.writer().environment();
+    let point = RestorePoint {
+        vm: job.identity.clone(),
+        program_version: Some(environment.program.clone()),
+        vm_name: job.vm_name.clone(),
+        tag: job.tag.clone(),
+        disks: disks.iter().map(|(disk, stored)| disk_record(disk, stored)).collect(),
+        host: Some(environment.host.clone()),
+        vm_home: home.as_ref().map(|(id, _)| *id),
+        started_ms,
+        finished_ms: environment.clock.now_ms(),
+        consistency: job.consistency,
+        completeness,
+    };
+    let (id, _) = metadata.store_metadata(&point.encode())?;
+    metadata.flush()?;
+    drop(metadata);
+    let report = BackupReport {
+        point: id,
+        number: 0,
+        vm_name: job.vm_name.clone(),
+        head: session.writer().head(),
+        disks: disks.iter().map(|(disk, stored)| disk_report(disk, stored)).collect(),
+        completeness,
+        verdict: judge(&point, home.as_ref().map(|(_, home)| home)),
+        stored_bytes: 0,
+        adopted_packs: session.adopted_packs(),
+    };
+    Ok((PointDraft { identity: job.identity.clone(), vm_name: job.vm_name.clone(), point: id, completeness }, report))
+}
+
+fn store_one_disk(
+    session: &mut Session<'_>,
+    job: &BackupJob,
+    disk: &JobDisk,
+    plan: ReadPlan,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+    metadata: &mut FrameWriter,
+) -> Result<StoredDisk, BackupError> {
+    let config = session.writer().config().clone();
+    let chunker = Chunker::new(&config.chunking, session.writer().keys());
+    let writers = (0..options.threads.max(1))
+        .map(|_| session.frame_writer(Class::Data, options.compression))
+        .collect::<Result<Vec<_>, _>>()?;
+    let disk_job = DiskJob {
+        source: disk.source.as_ref(),
+        plan,
+        geometry: MapGeometry::of(disk.source.bytes(), config.segment_log2),
+        chunker: &chunker,
+        chunking: config.chunking,
+        segment_log2: config.segment_log2,
+        monitor,
+    };
+    let stored = store_disk(&disk_job, writers, metadata).map_err(|source| BackupError::Disk {
+        vm: job.vm_name.clone(),
+        disk: disk.name.clone(),
+        source,
+    })?;
+    if stored.bad_bytes > 0 && options.on_bad == OnBad::Fail {
+        let (vm, disk) = (job.vm_name.clone(), disk.name.clone());
+        return Err(BackupError::BadExtents { vm, disk, bad_bytes: stored.bad_bytes });
+    }
+    Ok(stored)
+}
+
+/// The extents of all disks first: totals are exact from the beginning, and an unreadable disk fails before work is done.
+fn read_plans(session: &Session<'_>, job: &BackupJob) -> Result<Vec<ReadPlan>, BackupError> {
+    let cell_bytes = u64::from(session.writer().config().chunking.min_bytes());
+    let plan = |disk: &JobDisk| match disk.source.allocated() {
+        Ok(allocated) => Ok(ReadPlan::new(allocated, disk.source.bytes(), cell_bytes)),
+        Err(source) => {
+            Err(BackupError::Disk { vm: job.vm_name.clone(), disk: disk.name.clone(), source: source.into() })
+        }
+    };
+    job.disks.iter().map(plan).collect()
+}
+
+fn check_job(job: &BackupJob) -> Result<(), BackupError> {
+    if job.disks.is_empty() {
+        return Err(BackupError::Job(format!("{}: no disk to back up", job.vm_name)));
+    }
+    let mut names: Vec<&str> = job.disks.iter().map(|disk| disk.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find_map(|pair| pair.first().filter(|first| pair.last() == Some(first))) {
+        Some(twice) => Err(BackupError::Job(format!("{}: two disks are called {twice}", job.vm_name))),
+        None => Ok(()),
+    }
+}
+
+/// After a failure: finished packs stay, and the next run adopts them. The first error is the one to report.
+fn keep_finished_packs(session: Session<'_>, error: BackupError) -> BackupError {
+    match (session.abandon(), error) {
+        // "The pack writer has stopped" only says that something else happened: the sink knows what.
+        (Err(cause), BackupError::Disk { source: StoreDiskError::Write(WriteError::Sink(SinkError::Stopped)), .. })
+        | (Err(cause), BackupError::Session(SessionError::Write(WriteError::Sink(SinkError::Stopped)))) => cause.into(),
+        (_, error) => error,
+    }
+}
+
+fn disk_record(disk: &JobDisk, stored: &StoredDisk) -> DiskRecord {
+    DiskRecord {
+        name: disk.name.clone(),
+        uuid: disk.uuid.clone(),
+        bytes: disk.source.bytes(),
+        data_bytes: Some(stored.data_bytes),
+        map_root: stored.root,
+        bad_bytes: stored.bad_bytes,
+        read_bytes: Some(stored.read_bytes),
+        novel_bytes: Some(stored.written.novel_bytes),
+        stored_bytes: Some(stored.written.stored_bytes),
+        changed_bytes: Some(stored.changed_bytes),
+        change_id: None,
+    }
+}
+
+fn disk_report(disk: &JobDisk, stored: &StoredDisk) -> DiskReport {
+    DiskReport {
+        name: disk.name.clone(),
+        bytes: disk.source.bytes(),
+        data_bytes: stored.data_bytes,
+        hole_bytes: stored.hole_bytes,
+        bad_bytes: stored.bad_bytes,
+        read_bytes: stored.read_bytes,
+        changed_bytes: stored.changed_bytes,
+        novel_bytes: stored.written.novel_bytes,
+        stored_bytes: stored.written.stored_bytes,
+        map_root: stored.root,
+    }
+}

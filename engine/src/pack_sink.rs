@@ -1,0 +1,210 @@
+//! Where sealed frames become packs, and packs become durable: one thread that fills packs, two that store them, so that
+//! the fsync of one pack overlaps the filling of the next.
+//!
+//! ```text
+//! workers ─SealedFrame─► [bounded] ─► filler ─FullPack─► [rendezvous] ─► store.put_pack ×2 ─► StoredPack
+//! ```
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use repo_format::{
+    Class, Config, Directory, FormatError, FullPack, Keyring, NewPack, PackBuilder, PackClose, PackHead, PackLayout,
+    PackName, Salt, SealedFrame, SessionId,
+};
+
+use crate::{
+    dedup::Dedup,
+    entropy::{Entropy, random},
+    error::Kind,
+    index::RunError,
+    store::{Store, StoreError},
+};
+
+/// Sealed frames waiting for the filler: at most 4 MiB each, most often 0.4 MiB.
+const FRAMES_WAITING: usize = 8;
+const UPLOADERS: usize = 2;
+
+/// Why packs could not be made or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The store refused a pack.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A pack could not be built.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The session's own index could not be written.
+    #[error("index of this session: {0}")]
+    Index(String),
+    /// Another part of the sink has failed; its error is the one to report.
+    #[error("the pack writer has stopped")]
+    Stopped,
+}
+
+impl From<RunError> for SinkError {
+    fn from(error: RunError) -> Self {
+        Self::Index(error.to_string())
+    }
+}
+
+impl SinkError {
+    /// How to react.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Format(_) => Kind::Bug,
+            Self::Index(_) => Kind::Unavailable,
+            Self::Stopped => Kind::Failed,
+        }
+    }
+}
+
+/// A pack that is durable under its name.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredPack {
+    pub(crate) name: PackName,
+    pub(crate) class: Class,
+    pub(crate) bytes: u64,
+}
+
+impl StoredPack {
+    pub(crate) fn register(&self) -> NewPack {
+        NewPack { name: self.name, class: self.class, bytes: self.bytes }
+    }
+}
+
+/// What all threads of the sink share.
+struct Shared {
+    store: Arc<dyn Store>,
+    keys: Arc<Keyring>,
+    entropy: Arc<dyn Entropy>,
+    dedup: Arc<Dedup>,
+    config: Config,
+    session: SessionId,
+    /// Own packs in the order in which they became durable: their place is their number in this session.
+    stored: Mutex<Vec<StoredPack>>,
+}
+
+/// Takes sealed frames from any thread.
+#[derive(Clone)]
+pub(crate) struct FrameSender(Sender<SealedFrame>);
+
+impl FrameSender {
+    pub(crate) fn send(&self, frame: SealedFrame) -> Result<(), SinkError> {
+        self.0.send(frame).map_err(|_| SinkError::Stopped)
+    }
+}
+
+/// The running sink of a session.
+pub(crate) struct PackSink {
+    frames: Option<FrameSender>,
+    threads: Vec<JoinHandle<Result<(), SinkError>>>,
+    shared: Arc<Shared>,
+}
+
+impl PackSink {
+    /// Starts the threads. `adopted` are packs of an earlier run that this session has taken over.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        keys: Arc<Keyring>,
+        entropy: Arc<dyn Entropy>,
+        dedup: Arc<Dedup>,
+        config: Config,
+        session: SessionId,
+        adopted: Vec<StoredPack>,
+    ) -> Self {
+        let shared = Arc::new(Shared { store, keys, entropy, dedup, config, session, stored: Mutex::new(adopted) });
+        let mut sink = Self { frames: None, threads: Vec::new(), shared };
+        sink.resume();
+        sink
+    }
+
+    /// A handle for a worker.
+    pub(crate) fn frames(&mut self) -> FrameSender {
+        match &self.frames {
+            Some(frames) => frames.clone(),
+            None => self.resume(),
+        }
+    }
+
+    /// Closes the open packs and waits until all are durable. All [`FrameSender`]s must be gone.
+    pub(crate) fn flush(&mut self) -> Result<Vec<StoredPack>, SinkError> {
+        self.frames = None;
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let end = thread.join().unwrap_or(Err(SinkError::Stopped));
+            // The first real cause wins over "stopped", which only follows from it.
+            if matches!(result, Ok(()) | Err(SinkError::Stopped)) && end.is_err() {
+                result = end;
+            }
+        }
+        result.map(|()| self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn resume(&mut self) -> FrameSender {
+        let (frames, frames_in) = bounded(FRAMES_WAITING);
+        let (packs, packs_in) = bounded(0);
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(std::thread::spawn(move || fill_packs(&shared, &frames_in, &packs)));
+        for _ in 0..UPLOADERS {
+            let (shared, packs_in) = (Arc::clone(&self.shared), packs_in.clone());
+            self.threads.push(std::thread::spawn(move || store_packs(&shared, &packs_in)));
+        }
+        self.frames.insert(FrameSender(frames)).clone()
+    }
+}
+
+fn fill_packs(shared: &Shared, frames: &Receiver<SealedFrame>, packs: &Sender<FullPack>) -> Result<(), SinkError> {
+    let (mut data, mut metadata) = (shared.builder(Class::Data), shared.builder(Class::Metadata));
+    for frame in frames {
+        let open = match frame.class() {
+            Class::Data => &mut data,
+            Class::Metadata => &mut metadata,
+        };
+        if !open.fits(&frame) {
+            let full = std::mem::replace(open, shared.builder(frame.class()));
+            packs.send(shared.finish(full, PackClose::Full)?).map_err(|_| SinkError::Stopped)?;
+        }
+        open.push(frame)?;
+    }
+    for open in [data, metadata] {
+        if !open.is_empty() {
+            packs.send(shared.finish(open, PackClose::Early)?).map_err(|_| SinkError::Stopped)?;
+        }
+    }
+    Ok(())
+}
+
+fn store_packs(shared: &Shared, packs: &Receiver<FullPack>) -> Result<(), SinkError> {
+    for pack in packs {
+        shared.store.put_pack(&pack)?;
+        shared.stored(&pack)?;
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn builder(&self, class: Class) -> PackBuilder {
+        let salt = Salt::from_bytes(random(self.entropy.as_ref()));
+        let head = PackHead { class, epoch: self.keys.epoch(), session: self.session, salt };
+        PackBuilder::new(head, PackLayout::of(&self.config, class))
+    }
+
+    fn finish(&self, open: PackBuilder, close: PackClose) -> Result<FullPack, FormatError> {
+        let entropy = self.entropy.as_ref();
+        open.finish(&self.keys, close, random(entropy), &mut |padding| entropy.fill(padding))
+    }
+
+    fn stored(&self, pack: &FullPack) -> Result<(), SinkError> {
+        let (class, directory): (_, &Directory) = (pack.head().class, pack.directory());
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = u32::try_from(stored.len()).map_err(|_| SinkError::Index("too many packs".to_owned()))?;
+        stored.push(StoredPack { name: pack.name(), class, bytes: pack.bytes().len() as u64 });
+        self.dedup.finished_pack(number, directory)?;
+        Ok(())
+    }
+}

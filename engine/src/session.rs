@@ -1,0 +1,299 @@
+//! One run of a writer: Open in the log, packs, and the commit that makes a restore point of them.
+//!
+//! **Invariant:** [`Session::commit`] demands a [`Durable`], which only [`Session::flush`] makes: no entry can name a pack
+//! that is not on stable storage.
+
+use std::sync::Arc;
+
+use repo_format::{
+    Chunker, ChunkerKind, Chunking, Class, Completeness, Compression, Digest, MetadataChunk, MetadataKind, PackHead,
+    PackName, PackOrdinal, SessionId, Stream, VmIdentity,
+};
+
+use crate::{
+    dedup::{Dedup, OpenPack},
+    entropy::random,
+    error::Kind,
+    frame_writer::{FrameWriter, WriteError},
+    log::{CommitDraft, LogError, LogHead, PackStatus, decide_close, decide_commit, decide_open},
+    pack_reader::{PackError, PackReader},
+    pack_sink::{PackSink, SinkError, StoredPack},
+    read_error::ReadError,
+    repository::Writer,
+    state_folder::{SessionLock, StateFolderError},
+    store::{Listed, Name, NameKind, Prefix, StoreError},
+};
+
+/// Why a session could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The log refused or could not be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateFolderError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Index or metadata cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Packs could not be stored.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Chunks could not be stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl SessionError {
+    /// How to react.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Log(error) => error.kind(),
+            Self::State(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+        }
+    }
+}
+
+/// Proof that everything stored so far is durable.
+pub(crate) struct Durable {
+    packs: Vec<StoredPack>,
+}
+
+impl Durable {
+    /// Bytes of the packs that a commit would register.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.packs.iter().map(|pack| pack.bytes).sum()
+    }
+}
+
+/// What a commit says about its restore point.
+pub(crate) struct PointDraft {
+    pub(crate) identity: VmIdentity,
+    pub(crate) vm_name: String,
+    pub(crate) point: repo_format::ChunkId,
+    pub(crate) completeness: Completeness,
+}
+
+/// What a commit has done.
+pub(crate) struct Committed {
+    pub(crate) number: u64,
+    pub(crate) head: LogHead,
+}
+
+/// A running session.
+pub(crate) struct Session<'w> {
+    writer: &'w mut Writer,
+    id: SessionId,
+    _lock: SessionLock,
+    dedup: Arc<Dedup>,
+    sink: PackSink,
+    adopted_packs: u64,
+}
+
+impl<'w> Session<'w> {
+    /// Opens a session; one that died on this host is adopted with all its finished packs.
+    pub(crate) fn open(writer: &'w mut Writer) -> Result<Self, SessionError> {
+        let environment = writer.environment.clone();
+        let repository = writer.config.repository;
+        let id = SessionId::from_bytes(random(environment.entropy.as_ref()));
+        let lock = environment.state.new_session_lock(&repository, &id)?;
+        writer.0.log.refresh()?;
+        let (dead, dead_locks) = dead_sessions(writer)?;
+        let slot = writer.slot;
+        writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
+            decide_open(state, id, &environment.host, slot, &environment.program, &dead)
+        })?;
+        drop(dead_locks);
+        writer.0.reload_index();
+        let index = writer.index()?.clone();
+        let dedup = Arc::new(Dedup::new(
+            Arc::clone(&writer.keys),
+            index,
+            writer.state().packs().map(|(ordinal, pack)| (ordinal, pack.status == PackStatus::Registered)),
+            pack_opener(writer),
+            writer.catalog()?.runs_folder(),
+            random_names(&environment.entropy),
+        ));
+        let adopted = if dead.is_empty() { Vec::new() } else { adopt_packs(writer, &id, &dedup)? };
+        let adopted_packs = adopted.len() as u64;
+        let sink = PackSink::start(
+            Arc::clone(&environment.store),
+            Arc::clone(&writer.keys),
+            Arc::clone(&environment.entropy),
+            Arc::clone(&dedup),
+            writer.config.clone(),
+            id,
+            adopted,
+        );
+        Ok(Self { writer, id, _lock: lock, dedup, sink, adopted_packs })
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        self.writer
+    }
+
+    /// Finished packs taken over from a run that did not end.
+    pub(crate) fn adopted_packs(&self) -> u64 {
+        self.adopted_packs
+    }
+
+    /// A writer of frames of `class`; one per thread and disk.
+    pub(crate) fn frame_writer(&mut self, class: Class, compression: Compression) -> Result<FrameWriter, WriteError> {
+        FrameWriter::new(
+            Arc::clone(&self.writer.keys),
+            Arc::clone(&self.dedup),
+            Arc::clone(&self.writer.environment.entropy),
+            self.sink.frames(),
+            class,
+            self.writer.config.frame_bytes_max,
+            compression,
+        )
+    }
+
+    /// Stores `content` as a stream of metadata chunks.
+    pub(crate) fn store_stream(&self, content: &[u8], metadata: &mut FrameWriter) -> Result<Stream, WriteError> {
+        let chunking = Chunking { chunker: ChunkerKind::FastCdc, ..self.writer.config.chunking };
+        let chunker = Chunker::new(&chunking, &self.writer.keys);
+        let mut stream = Stream { length: content.len() as u64, digest: Digest::of(content), pieces: Vec::new() };
+        let mut rest = content;
+        while let Some(cut) = (!rest.is_empty()).then(|| chunker.cut(rest, 0, repo_format::RunEnd::Here)).flatten() {
+            let (piece, after) = rest.split_at_checked(cut).unwrap_or((rest, &[]));
+            let (id, _) = metadata.store_metadata(&MetadataChunk::new(MetadataKind::StreamPiece, piece))?;
+            let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            stream.pieces.push(repo_format::ChunkRef { id, length });
+            rest = after;
+        }
+        Ok(stream)
+    }
+
+    /// Closes the open packs and waits until all are on stable storage. Frame writers must be flushed and gone.
+    pub(crate) fn flush(&mut self) -> Result<Durable, SinkError> {
+        Ok(Durable { packs: self.sink.flush()? })
+    }
+
+    /// Makes the restore point: the commit point of SPEC.md section 18. Then closes the session.
+    pub(crate) fn commit(self, draft: PointDraft, durable: Durable) -> Result<Committed, SessionError> {
+        let environment = self.writer.environment.clone();
+        let (clock, entropy) = (environment.clock.as_ref(), environment.entropy.as_ref());
+        let commit = CommitDraft {
+            session: self.id,
+            identity: draft.identity,
+            vm_name: draft.vm_name,
+            point: draft.point,
+            completeness: draft.completeness,
+            new: durable.packs.iter().map(StoredPack::register).collect(),
+            uses: self.dedup.uses(),
+        };
+        let log = &mut self.writer.0.log;
+        let appended = log.append(clock, entropy, &mut |state| {
+            let mut records = decide_commit(state, &commit)?;
+            records.extend(decide_close(state, self.id)?);
+            Ok(records)
+        })?;
+        let number = log.state().point(&draft.point).map_or(0, |point| point.number);
+        // What follows is comfort: the point exists, and a client that lost this can find it all again.
+        let _ = environment.state.remember_head(&self.writer.config.repository, appended.head);
+        if let Some(first) = durable.packs.first() {
+            let base = self.writer.state().ordinal_of(&first.name);
+            if let (Some(PackOrdinal(base)), Ok(count)) = (base, u32::try_from(durable.packs.len())) {
+                let (entries, spilled) = self.dedup.take_own();
+                let sync = self.writer.index_sync()?;
+                sync.add_session(entries, spilled, base..base + count)?;
+                sync.merge_grown()?;
+            }
+        }
+        if self.dedup.index_is_wrong() {
+            self.writer.0.forget_index()?;
+        }
+        self.writer.0.reload_index();
+        Ok(Committed { number, head: appended.head })
+    }
+
+    /// Ends without a commit: what is finished stays and the session stays open, so the next run on this host adopts it.
+    pub(crate) fn abandon(mut self) -> Result<u64, SinkError> {
+        self.sink.flush().map(|packs| packs.len() as u64)
+    }
+}
+
+/// Open sessions of this host whose process is gone, and their locks, held until the adoption is in the log.
+fn dead_sessions(writer: &Writer) -> Result<(Vec<SessionId>, Vec<SessionLock>), SessionError> {
+    let environment = &writer.environment;
+    let mut dead = Vec::new();
+    let mut locks = Vec::new();
+    for (id, session) in writer.state().open_sessions() {
+        if session.host.as_deref() == Some(environment.host.as_str())
+            && let Some(lock) = environment.state.dead_session_lock(&writer.config.repository, id)?
+        {
+            dead.push(*id);
+            locks.push(lock);
+        }
+    }
+    Ok((dead, locks))
+}
+
+/// Finds the unregistered packs that now belong to session `id` and makes them known.
+fn adopt_packs(writer: &Writer, id: &SessionId, dedup: &Dedup) -> Result<Vec<StoredPack>, SessionError> {
+    let (store, state) = (&writer.environment.store, writer.state());
+    let mut unregistered: Vec<(PackName, u64)> = Vec::new();
+    store.list(Prefix::Packs, &mut |Listed { name, bytes }| {
+        if let NameKind::Pack(pack) = name.kind()
+            && state.ordinal_of(&pack).is_none()
+        {
+            unregistered.push((pack, bytes));
+        }
+        std::ops::ControlFlow::Continue(())
+    })?;
+    let shard_bytes = u64::from(writer.config.shard_bytes());
+    let mut adopted = Vec::new();
+    for (name, bytes) in unregistered {
+        let Some(head) = read_head(writer, name)? else { continue };
+        if state.final_owner(&head.session) != Some(*id) {
+            continue;
+        }
+        let number = u32::try_from(adopted.len()).unwrap_or(u32::MAX);
+        // One that does not open is left where it is: an orphan that prune will remove.
+        let Ok(pack) = PackReader::open(store, &writer.keys, name, PackOrdinal(u32::MAX), bytes, shard_bytes) else {
+            continue;
+        };
+        dedup.adopt(pack.directory());
+        dedup.finished_pack(number, pack.directory()).map_err(SinkError::from)?;
+        adopted.push(StoredPack { name, class: head.class, bytes });
+    }
+    Ok(adopted)
+}
+
+fn read_head(writer: &Writer, name: PackName) -> Result<Option<PackHead>, SessionError> {
+    let mut shard = Vec::new();
+    let range = 0..u64::from(writer.config.shard_bytes());
+    if let Err(error) = writer.environment.store.get_range(&Name::pack(name), range, &mut shard) {
+        return match error.kind() {
+            Kind::Missing | Kind::Damaged => Ok(None),
+            _ => Err(error.into()),
+        };
+    }
+    Ok(shard.first_chunk().and_then(|head| PackHead::decode(head).ok()))
+}
+
+/// Opens packs for deduplication without holding the writer.
+fn pack_opener(writer: &Writer) -> OpenPack {
+    let packs: Vec<(PackName, u64)> = writer.state().packs().map(|(_, pack)| (pack.name, pack.bytes)).collect();
+    let (store, keys) = (Arc::clone(&writer.environment.store), Arc::clone(&writer.keys));
+    let shard_bytes = u64::from(writer.config.shard_bytes());
+    Box::new(move |ordinal| {
+        let pack = usize::try_from(ordinal.0).ok().and_then(|at| packs.get(at));
+        let (name, bytes) = pack.ok_or(PackError::Unregistered { ordinal })?;
+        PackReader::open(&store, &keys, *name, ordinal, *bytes, shard_bytes)
+    })
+}
+
+fn random_names(entropy: &Arc<dyn crate::entropy::Entropy>) -> Box<dyn Fn() -> [u8; 16] + Send + Sync> {
+    let entropy = Arc::clone(entropy);
+    Box::new(move || random(entropy.as_ref()))
+}

@@ -1,0 +1,42 @@
+//! Where disks come from: something with a size, a list of what is allocated, and reads at an offset.
+
+mod memory;
+mod raw_image;
+
+use std::{io, ops::Range};
+
+pub use memory::MemorySource;
+pub use raw_image::{RawImage, SourceOpenError};
+
+/// Why a source could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The device or file gave an error for this range; other ranges may be fine.
+    #[error("read failed at byte {offset}: {source}")]
+    Read {
+        /// Where.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The source ends before the size it had at the beginning: whoever shrinks it is still at work.
+    #[error("the source ends at or before byte {offset}, but it was larger when the backup began: something is changing it")]
+    Shrunk {
+        /// Where the bytes ended.
+        offset: u64,
+    },
+}
+
+/// A disk to back up. Reads come from several threads at once.
+///
+/// **Invariant:** what is outside [`DiskSource::allocated`] reads as zeros.
+pub trait DiskSource: Send + Sync {
+    /// Size of the disk in bytes.
+    fn bytes(&self) -> u64;
+
+    /// Ranges that may hold something else than zeros: ascending, not overlapping, inside the disk.
+    fn allocated(&self) -> Result<Vec<Range<u64>>, SourceError>;
+
+    /// Fills `into` from `offset`.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError>;
+}

@@ -1,0 +1,227 @@
+//! Repository keys, and the working keys made of them. SPEC.md section 5.
+//!
+//! **Invariant:** nothing here can be cloned, printed or compared, and everything is wiped when dropped.
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{ChunkId, Class, FormatError, RepositoryId, envelope::ObjectType};
+
+/// How many repository keys fit a key slot.
+pub const REPOSITORY_KEYS_MAX: usize = 14;
+
+pub(crate) type Key = [u8; 32];
+
+/// The repository keys, one per epoch from 1 on: what a key slot guards.
+pub struct RepositoryKeys {
+    /// **Invariant:** 1 to [`REPOSITORY_KEYS_MAX`] keys; the capacity never grows, so no copy is left behind.
+    keys: Zeroizing<Vec<Key>>,
+}
+
+impl RepositoryKeys {
+    /// The key of epoch 1 from fresh random bytes.
+    pub fn generate(random: [u8; 32]) -> Self {
+        let random = Zeroizing::new(random);
+        let mut keys = Vec::with_capacity(REPOSITORY_KEYS_MAX);
+        keys.push(*random);
+        Self { keys: Zeroizing::new(keys) }
+    }
+
+    /// These keys and a fresh one, of the next epoch.
+    pub fn with_next_epoch(&self, random: [u8; 32]) -> Result<Self, FormatError> {
+        let random = Zeroizing::new(random);
+        Self::from_list(self.keys.iter().chain([&*random])).ok_or_else(|| {
+            FormatError::invalid("repository keys", "epochs", self.keys.len() + 1, format_args!("at most {REPOSITORY_KEYS_MAX}"))
+        })
+    }
+
+    /// Keys in the order of their epochs; none if there are none or too many.
+    pub(crate) fn from_list<'a>(list: impl Iterator<Item = &'a Key>) -> Option<Self> {
+        let mut keys = Zeroizing::new(Vec::with_capacity(REPOSITORY_KEYS_MAX));
+        for key in list {
+            if keys.len() == REPOSITORY_KEYS_MAX {
+                return None;
+            }
+            keys.push(*key);
+        }
+        (!keys.is_empty()).then_some(Self { keys })
+    }
+
+    /// Epochs and keys, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Key)> {
+        (1..).zip(self.keys.iter())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The epoch under which a writer seals.
+    pub fn newest_epoch(&self) -> u32 {
+        self.iter().map(|(epoch, _)| epoch).last().unwrap_or(1)
+    }
+}
+
+/// Keys of epoch 1: they name and cut, so they never change.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct NamingKeys {
+    chunk_id_data: Key,
+    chunk_id_metadata: Key,
+    frame_id: Key,
+    cut_hash: Key,
+    cut_prf: Key,
+    config_mac: Key,
+    vm_home_binding: Key,
+    fingerprint: Key,
+    cache_tag: Key,
+}
+
+/// Keys of one epoch: they seal.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct SealingKeys {
+    data_seal: Key,
+    metadata_seal: Key,
+    directory_seal: Key,
+    log_seal: Key,
+    nonce: Key,
+}
+
+/// All working keys of one repository, derived once.
+pub struct Keyring {
+    repository: RepositoryId,
+    // Boxed, so that moving the ring leaves no copy on the stack.
+    naming: Box<NamingKeys>,
+    /// Epoch 1 first.
+    sealing: Vec<SealingKeys>,
+}
+
+fn derive(purpose: &str, repository_key: &Key) -> Key {
+    blake3::derive_key(&format!("strongroom v1 {purpose}"), repository_key)
+}
+
+impl NamingKeys {
+    fn derive(first: &Key) -> Self {
+        Self {
+            chunk_id_data: derive("chunk id data", first),
+            chunk_id_metadata: derive("chunk id metadata", first),
+            frame_id: derive("frame id", first),
+            cut_hash: derive("cut hash", first),
+            cut_prf: derive("cut prf", first),
+            config_mac: derive("config mac", first),
+            vm_home_binding: derive("vm home binding", first),
+            fingerprint: derive("fingerprint", first),
+            cache_tag: derive("cache tag", first),
+        }
+    }
+}
+
+impl SealingKeys {
+    fn derive(key: &Key) -> Self {
+        Self {
+            data_seal: derive("data seal", key),
+            metadata_seal: derive("metadata seal", key),
+            directory_seal: derive("directory seal", key),
+            log_seal: derive("log seal", key),
+            nonce: derive("nonce", key),
+        }
+    }
+}
+
+impl Keyring {
+    /// Derives every working key of `repository`.
+    pub fn new(keys: &RepositoryKeys, repository: RepositoryId) -> Self {
+        // A list of repository keys is never empty.
+        let first = Zeroizing::new(keys.keys.first().copied().unwrap_or_default());
+        Self {
+            repository,
+            naming: Box::new(NamingKeys::derive(&first)),
+            sealing: keys.iter().map(|(_, key)| SealingKeys::derive(key)).collect(),
+        }
+    }
+
+    /// The repository whose keys these are.
+    pub const fn repository(&self) -> RepositoryId {
+        self.repository
+    }
+
+    /// The newest key epoch: the one to seal under.
+    pub fn epoch(&self) -> u32 {
+        (1..).zip(&self.sealing).map(|(epoch, _)| epoch).last().unwrap_or(1)
+    }
+
+    /// The name that a chunk of these bytes has; a metadata chunk's begin with its kind.
+    pub fn chunk_id(&self, class: Class, bytes: &[u8]) -> ChunkId {
+        let key = match class {
+            Class::Data => &self.naming.chunk_id_data,
+            Class::Metadata => &self.naming.chunk_id_metadata,
+        };
+        ChunkId::from_bytes(keyed(key, bytes))
+    }
+
+    /// What is shown of a secret so that two of them can be told apart: 8 hexadecimal digits.
+    pub fn fingerprint(&self, secret: &[u8]) -> String {
+        keyed(&self.naming.fingerprint, secret).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Authenticates bytes of a client's own cache.
+    pub fn cache_tag(&self, bytes: &[u8]) -> [u8; 32] {
+        keyed(&self.naming.cache_tag, bytes)
+    }
+
+    /// Ties key id, provider, bundle and NVRAM of a VM together; `bound` is their encoding.
+    pub(crate) fn vm_home_binding(&self, bound: &[u8]) -> [u8; 32] {
+        keyed(&self.naming.vm_home_binding, bound)
+    }
+
+    /// Object id of a frame; `chunks` are id and `u64` length of each.
+    pub(crate) fn frame_id(&self, chunks: &[u8]) -> [u8; 32] {
+        keyed(&self.naming.frame_id, chunks)
+    }
+
+    pub(crate) fn config_mac(&self, bytes: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.naming.config_mac, bytes)
+    }
+
+    pub(crate) fn cut_keys(&self) -> CutKeys {
+        CutKeys { hash: first_16(&self.naming.cut_hash), prf: first_16(&self.naming.cut_prf) }
+    }
+
+    /// The keys that seal one object; none for an epoch whose key this ring does not have, and for key slots.
+    pub(crate) fn seal_keys(&self, object_type: ObjectType, epoch: u32) -> Option<SealKeys<'_>> {
+        let keys = self.sealing.get(usize::try_from(epoch).ok()?.checked_sub(1)?)?;
+        let seal = match object_type {
+            ObjectType::DataFrame => &keys.data_seal,
+            ObjectType::MetadataFrame => &keys.metadata_seal,
+            ObjectType::DataDirectory | ObjectType::MetadataDirectory => &keys.directory_seal,
+            ObjectType::LogBody => &keys.log_seal,
+            ObjectType::KeySlot => return None,
+        };
+        Some(SealKeys { seal, nonce: &keys.nonce })
+    }
+}
+
+/// The two keys of one sealing.
+#[derive(Clone, Copy)]
+pub(crate) struct SealKeys<'a> {
+    pub(crate) seal: &'a Key,
+    pub(crate) nonce: &'a Key,
+}
+
+/// The AES-128 keys of the chunker `block`.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct CutKeys {
+    pub(crate) hash: [u8; 16],
+    pub(crate) prf: [u8; 16],
+}
+
+fn keyed(key: &Key, bytes: &[u8]) -> [u8; 32] {
+    *blake3::keyed_hash(key, bytes).as_bytes()
+}
+
+fn first_16(key: &Key) -> [u8; 16] {
+    let mut first = [0; 16];
+    for (to, from) in first.iter_mut().zip(key) {
+        *to = *from;
+    }
+    first
+}
