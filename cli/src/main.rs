@@ -1,1 +1,36 @@
-fn main(){}
+//! `strongroom`: what a person types and reads.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `args` | the command line; the only user of clap |
+//! | `commands` | one conductor per command: from arguments over the engine to a result |
+//! | `opening` | repository, secrets and folders brought together |
+//! | `output` | the two forms of every result: a document for programs, text for people |
+//! | `selector`, `units`, `secrets`, `vm_home_file`, `folders` | one notation each |
+//! | `progress`, `signals` | what happens while the engine works |
+//! | `failure`, `exit` | what went wrong, and the number it ends with |
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod folders;
+mod hardening;
+mod opening;
+mod output;
+mod progress;
+mod runner;
+mod secrets;
+mod selector;
+mod signals;
+mod sources;
+mod terminal;
+mod units;
+mod vm_home_file;
+
+fn main() -> std::process::ExitCode {
+    hardening::harden();
+    runner::run(std::env::args_os().collect()).into()
+}

@@ -187,7 +187,9 @@ impl Dedup {
         write_run(&path, &self.keys, finished)?;
         let run = Arc::new(Run::open(&path, &self.keys)?);
         self.spilled.write().unwrap_or_else(PoisonError::into_inner).push(run);
-        finished.drain(..).for_each(|entry| drop(self.shard(&entry.id).remove(&entry.id)));
+        for entry in finished.drain(..) {
+            self.shard(&entry.id).remove(&entry.id);
+        }
         Ok(())
     }
 

@@ -40,8 +40,9 @@ pub trait Visitor {
     }
 
     /// A node has been read and its children follow.
-    fn node(&mut self, id: &ChunkId) {
+    fn node(&mut self, id: &ChunkId) -> Result<(), Self::Error> {
         let _ = id;
+        Ok(())
     }
 
     /// The next segments, in ascending order; more than one only for [`Found::Hole`] and [`Found::Unreadable`].
@@ -113,7 +114,7 @@ impl<'r> MapWalk<'r> {
                 }
                 Some(id) => match self.node(*id, level, index) {
                     Ok(node) => {
-                        visitor.node(id);
+                        visitor.node(id)?;
                         let below = index.saturating_mul(FANOUT);
                         self.descend(level - 1, below, &node.children, wanted, visitor)?;
                     }
@@ -140,7 +141,7 @@ impl<'r> MapWalk<'r> {
 }
 
 /// How many segments a child of `level` covers, unless the disk ends before.
-pub(crate) fn segments_under(level: u8) -> u64 {
+fn segments_under(level: u8) -> u64 {
     FANOUT.checked_pow(u32::from(level)).unwrap_or(u64::MAX)
 }
 

@@ -27,7 +27,7 @@ use crate::{
     target::{Start, Target, TargetError},
 };
 
-pub use home::{HomeError as RestoreHomeError, RestoredHome, restore_home};
+pub use home::{RestoreHomeError, RestoredHome, restore_home};
 pub(crate) use home::{read_home, read_stream};
 use plan::{Want, Window};
 use writer::{Destination, Reasons, Writer};
@@ -190,12 +190,7 @@ pub fn restore(
 
     let total_bytes = records.iter().map(|disk| disk.data_bytes.unwrap_or(disk.bytes)).sum();
     monitor.event(&Event::Phase { name: "restore", total_bytes });
-    let destination = |((name, target), start): (&'_ (String, Arc<dyn Target>), &Option<Start>)| Destination {
-        name,
-        target: target.as_ref(),
-        resumed: *start == Some(Start::Resumed),
-    };
-    let destinations: Vec<Destination<'_>> = job.disks.iter().zip(&starts).map(destination).collect();
+    let destinations = destinations(job, &starts);
     let counts = records.iter().map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect();
     let (reasons, threads) = (Reasons::default(), options.threads.max(1));
     let writer = Writer { reader, destinations: &destinations, threads, monitor, reasons, lost: Vec::new(), counts };
@@ -270,6 +265,17 @@ fn start_targets(job: &RestoreJob, walks: &[Opened<'_>]) -> Result<Vec<Option<St
         start.map(Some).map_err(|source| RestoreError::Target { disk: name.clone(), source })
     };
     job.disks.iter().zip(walks).map(start).collect()
+}
+
+fn destinations<'j>(job: &'j RestoreJob, starts: &[Option<Start>]) -> Vec<Destination<'j>> {
+    let disks = job.disks.iter().zip(starts);
+    disks
+        .map(|((name, target), start)| Destination {
+            name,
+            target: target.as_ref(),
+            resumed: *start == Some(Start::Resumed),
+        })
+        .collect()
 }
 
 /// Walks the maps and fills windows with what is wanted.

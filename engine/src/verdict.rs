@@ -187,8 +187,8 @@ mod tests {
 
     fn point(disks: Vec<DiskRecord>, home: bool) -> RestorePoint {
         RestorePoint {
-            identity: VmIdentity::named("web01").unwrap(),
-            program: None,
+            vm: VmIdentity::named("web01").unwrap(),
+            program_version: None,
             vm_name: "web01".to_owned(),
             tag: None,
             disks,

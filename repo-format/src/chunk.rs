@@ -176,3 +176,54 @@ impl MetadataChunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, RepositoryId, RepositoryKeys};
+
+    fn keys(seed: u8) -> Keyring {
+        Keyring::new(&RepositoryKeys::generate([seed; 32]), RepositoryId::from_bytes([9; 16]))
+    }
+
+    #[test]
+    fn a_chunk_under_another_name_is_refused() {
+        let keys = keys(1);
+        let id = HashedChunk::of_data(b"content", &keys).id();
+        assert_eq!(HashedChunk::expect(Class::Data, id, b"content", &keys).map(|chunk| chunk.id()).ok(), Some(id));
+        let error = HashedChunk::expect(Class::Data, id, b"contend", &keys).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Damaged);
+        assert!(HashedChunk::expect(Class::Metadata, id, b"content", &keys).is_err());
+    }
+
+    #[test]
+    fn a_name_means_nothing_under_another_key() {
+        assert_ne!(HashedChunk::of_data(b"content", &keys(1)).id(), HashedChunk::of_data(b"content", &keys(2)).id());
+    }
+
+    #[test]
+    fn the_kind_is_part_of_a_metadata_chunks_name() {
+        let (node, root) =
+            (MetadataChunk::new(MetadataKind::MapNode, b"x"), MetadataChunk::new(MetadataKind::MapRoot, b"x"));
+        let keys = keys(1);
+        assert_ne!(HashedChunk::of_metadata(&node, &keys).id(), HashedChunk::of_metadata(&root, &keys).id());
+    }
+
+    #[test]
+    fn a_metadata_chunk_reads_back_for_its_own_kind_alone() {
+        for kind in MetadataKind::ALL {
+            let chunk = MetadataChunk::from_bytes(MetadataChunk::new(kind, b"payload").bytes().to_vec()).ok().unwrap();
+            assert_eq!(chunk.kind(), kind);
+            for wanted in MetadataKind::ALL {
+                assert_eq!(chunk.payload_of(wanted).ok(), (wanted == kind).then_some(&b"payload"[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_metadata_chunk_without_a_known_kind_is_damaged() {
+        for bytes in [&[][..], &[0], &[7], &[255, 1]] {
+            assert_eq!(MetadataChunk::from_bytes(bytes.to_vec()).err().unwrap().kind, ErrorKind::Damaged);
+        }
+    }
+}

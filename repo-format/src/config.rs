@@ -132,7 +132,7 @@ impl Config {
             repository,
             chunking,
             data_pack_bytes: 1 << 25,
-            metadata_pack_bytes: (1 << 22).max(frame_bytes_max.saturating_mul(2)),
+            metadata_pack_bytes: (1 << 22).max(frame_bytes_max.saturating_mul(4)),
             frame_bytes_max,
             shard_log2: 16,
             segment_log2: 24,
@@ -223,8 +223,11 @@ impl Config {
         let mut reader = Reader::new(WHAT, bytes);
         reader.magic(MAGIC)?;
         reader.format()?;
-        // The checksum comes first: a flipped bit is damage, whatever field it hit.
+        // Before anything else that it covers: a flipped bit is damage, whatever field it hit.
         check_sum(bytes)?;
+        if bytes.len() != CONFIG_BYTES {
+            return Err(FormatError::damaged(WHAT, "length", bytes.len(), format_args!("must be {CONFIG_BYTES}")));
+        }
         reader.reserved("reserved", 2)?;
         let required_features = reader.u64("required features")?;
         if required_features != 0 {
@@ -277,13 +280,11 @@ impl Config {
     }
 }
 
+/// The last 32 bytes are the BLAKE3 of all before them.
 fn check_sum(bytes: &[u8]) -> Result<(), FormatError> {
-    match bytes.split_at_checked(CHECK_AT) {
-        Some((body, check)) if bytes.len() == CONFIG_BYTES => {
-            require(blake3::hash(body).as_bytes() == check, "checksum", "does not match", "the BLAKE3 of bytes 0…103")
-                .map_err(|error| FormatError { kind: ErrorKind::Damaged, ..error })
-        }
-        _ => Err(FormatError::damaged(WHAT, "length", bytes.len(), format_args!("must be {CONFIG_BYTES}"))),
+    match bytes.split_last_chunk::<32>() {
+        Some((body, check)) if blake3::hash(body) == *check => Ok(()),
+        _ => Err(FormatError::damaged(WHAT, "checksum", "does not match", "the BLAKE3 of all bytes before it")),
     }
 }
 
@@ -329,5 +330,161 @@ const fn pow2(log2: u8) -> u32 {
     match 1_u32.checked_shl(log2 as u32) {
         Some(bytes) => bytes,
         None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::RepositoryKeys;
+
+    fn keys() -> Keyring {
+        keys_of(5, 9)
+    }
+
+    fn keys_of(key: u8, repository: u8) -> Keyring {
+        Keyring::new(&RepositoryKeys::generate([key; 32]), RepositoryId::from_bytes([repository; 16]))
+    }
+
+    fn config() -> Config {
+        Config::new(RepositoryId::from_bytes([9; 16]), Chunking::default(), 1_700_000_000_000)
+    }
+
+    /// Puts `bytes` at `at` and makes the checksum right again.
+    fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut out = config().encode(&keys());
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        let check = blake3::hash(&out[..CHECK_AT]);
+        out[CHECK_AT..].copy_from_slice(check.as_bytes());
+        out
+    }
+
+    fn kind(bytes: &[u8]) -> ErrorKind {
+        Config::decode(bytes).and_then(|config| config.verify(&keys())).unwrap_err().kind
+    }
+
+    #[test]
+    fn a_config_reads_back() {
+        let config = Config { single_writer: true, optional_features: 6, shard_log2: 17, ..config() };
+        let read = Config::decode(&config.encode(&keys())).unwrap();
+        assert_eq!(read.repository(), config.repository);
+        assert_eq!(read.verify(&keys()), Ok(config));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_refused() {
+        let bytes = config().encode(&keys());
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // Bits of the format but the lowest make it a greater one.
+            let wanted = if (65..80).contains(&bit) { ErrorKind::Unsupported } else { ErrorKind::Damaged };
+            assert_eq!(kind(&damaged), wanted, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn any_other_length_is_refused() {
+        let bytes = config().encode(&keys());
+        for length in 0..bytes.len() {
+            assert_eq!(kind(&bytes[..length]), ErrorKind::Damaged);
+        }
+        assert_eq!(kind(&[&bytes[..], &[0]].concat()), ErrorKind::Damaged);
+    }
+
+    #[test]
+    fn whoever_lacks_the_key_cannot_change_a_parameter() {
+        let bytes = patched(61, &[25]);
+        assert!(Config::check_public(&bytes).is_ok());
+        assert_eq!(kind(&bytes), ErrorKind::Damaged);
+        let bytes = config().encode(&keys());
+        let verify = |keys: &Keyring| Config::decode(&bytes).unwrap().verify(keys).unwrap_err().field;
+        assert_eq!(verify(&keys_of(6, 9)), "mac");
+        assert_eq!(verify(&keys_of(5, 8)), "repository id");
+    }
+
+    #[test]
+    fn a_newer_format_or_a_required_feature_is_unsupported() {
+        assert_eq!(kind(&patched(8, &[2])), ErrorKind::Unsupported);
+        assert_eq!(kind(&patched(19, &[0x80])), ErrorKind::Unsupported);
+        assert!(Config::check_public(&patched(20, &[0xff; 8])).is_ok(), "optional features are the writer's affair");
+    }
+
+    #[test]
+    fn reserved_bytes_and_parameters_beyond_the_limits_are_damage() {
+        let cases: [(usize, &[u8]); 22] = [
+            (0, b"X"),
+            (8, &[0, 0]),
+            (10, &[1]),
+            (11, &[1]),
+            (44, &[0]),
+            (44, &[3]),
+            (45, &[11]),
+            (45, &[17]),
+            (46, &[12]),
+            (46, &[19]),
+            (47, &[22]),
+            (47, &[20]),
+            (48, &[1]),
+            (48, &0_u32.to_le_bytes()),
+            (48, &(1_u32 << 29).to_le_bytes()),
+            (52, &(7_u32 << 16).to_le_bytes()),
+            (56, &(1_u32 << 18).to_le_bytes()),
+            (56, &((1_u32 << 21) + 1).to_le_bytes()),
+            (60, &[9]),
+            (60, &[21]),
+            (61, &[27]),
+            (62, &[2]),
+        ];
+        for (at, bytes) in cases {
+            assert_eq!(
+                Config::check_public(&patched(at, bytes)).unwrap_err().kind,
+                ErrorKind::Damaged,
+                "{at}: {bytes:?}"
+            );
+        }
+        assert_eq!(kind(&patched(63, &[1])), ErrorKind::Damaged);
+    }
+
+    #[test]
+    fn a_pack_whose_footer_does_not_fit_a_shard_is_refused() {
+        // 128 bytes and 12 for each shard but two: 1024 bytes are enough for 76 shards.
+        let with = |shards: u32| Config { data_pack_bytes: shards << 10, shard_log2: 10, ..config() };
+        assert_eq!(with(77).check().unwrap_err().field, "data pack bytes");
+        assert_ne!(with(76).check().unwrap_err().field, "data pack bytes");
+    }
+
+    #[test]
+    fn defaults_are_the_ones_of_the_spec() {
+        let config = config();
+        assert_eq!(
+            (config.data_pack_bytes, config.metadata_pack_bytes, config.frame_bytes_max),
+            (1 << 25, 1 << 22, 1 << 20)
+        );
+        assert_eq!((config.shard_bytes(), config.segment_bytes()), (1 << 16, 1 << 24));
+        assert_eq!(
+            (config.chunking.min_bytes(), config.chunking.avg_bytes(), config.chunking.max_bytes()),
+            (1 << 14, 1 << 16, 1 << 18)
+        );
+    }
+
+    #[test]
+    fn every_allowed_chunking_has_defaults_that_are_allowed() {
+        for min_log2 in 0..=255 {
+            for (avg_log2, max_log2) in (11..=22).flat_map(|avg| (11..=23).map(move |max| (avg, max))) {
+                let chunking = Chunking { min_log2, avg_log2, max_log2, ..Chunking::default() };
+                assert_eq!(Config::new(config().repository, chunking, 0).check().is_ok(), chunking.check().is_ok());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(at in 8_usize..CHECK_AT, bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
+            let bytes = &bytes[..bytes.len().min(CHECK_AT - at)];
+            let _ = Config::decode(&patched(at, bytes)).map(|config| config.verify(&keys()));
+        }
     }
 }

@@ -8,6 +8,8 @@
 //! **Invariant:** no byte of a frame is looked at before its tag was checked, and nothing is decompressed into a buffer
 //! larger than the length which that tag authenticates.
 
+use std::fmt;
+
 use crate::{
     chunk::{ChunkRef, Class, HashedChunk},
     codec::{Put, Reader},
@@ -17,6 +19,9 @@ use crate::{
     keys::Keyring,
     zstd_frame,
 };
+
+#[cfg(test)]
+mod tests;
 
 const WHAT: &str = "frame";
 
@@ -81,7 +86,11 @@ impl Compressor {
         self.compressed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
         zstd.compress_to_buffer(plain, &mut self.compressed)
             .map_err(|error| FormatError::invalid(WHAT, "compression", error, "zstd compresses any bytes"))?;
-        if self.compressed.len() < plain.len() { Ok((Codec::Zstd, &self.compressed)) } else { Ok((Codec::Stored, plain)) }
+        if self.compressed.len() < plain.len() {
+            Ok((Codec::Zstd, &self.compressed))
+        } else {
+            Ok((Codec::Stored, plain))
+        }
     }
 }
 
@@ -152,7 +161,10 @@ impl FrameEntry {
             plain_bytes: reader.varint_u32("plain length")?,
             codec: Codec::read(reader)?,
             chunks: reader.list("chunks", CHUNK_BYTES_MIN, |reader| {
-                Ok(ChunkRef { id: ChunkId::from_bytes(reader.array("chunk id")?), length: reader.varint_u32("chunk length")? })
+                Ok(ChunkRef {
+                    id: ChunkId::from_bytes(reader.array("chunk id")?),
+                    length: reader.varint_u32("chunk length")?,
+                })
             })?,
         };
         entry.check()?;
@@ -211,6 +223,9 @@ impl FrameEntry {
     }
 }
 
+/// A builder puts no more chunks in a frame than if each were this long.
+const BYTES_PER_CHUNK_MIN: usize = 256;
+
 /// Bytes of a chunk in a line: id and at least one byte of length.
 const CHUNK_BYTES_MIN: usize = ChunkId::BYTES + 1;
 
@@ -229,8 +244,11 @@ impl FrameBuilder {
     }
 
     /// Whether a chunk of `length` bytes goes into the frame that is under way.
+    ///
+    /// The number of chunks is bounded too: a frame of the smallest chunks would fill its pack twice with directory.
     pub fn fits(&self, length: usize) -> bool {
         length <= self.frame_bytes_max.saturating_sub(self.frame.bytes.len())
+            && self.frame.chunks.len() <= self.frame_bytes_max / BYTES_PER_CHUNK_MIN
     }
 
     /// Adds a chunk; refuses what does not fit.
@@ -238,7 +256,12 @@ impl FrameBuilder {
         if chunk.bytes().is_empty() || !self.fits(chunk.bytes().len()) {
             let room = self.frame_bytes_max.saturating_sub(self.frame.bytes.len());
             let field = format!("chunk {}", chunk.id());
-            return Err(FormatError::invalid(WHAT, field, format_args!("{} bytes", chunk.bytes().len()), format_args!("1 … {room}")));
+            return Err(FormatError::invalid(
+                WHAT,
+                field,
+                format_args!("{} bytes", chunk.bytes().len()),
+                format_args!("1 … {room}"),
+            ));
         }
         if self.frame.bytes.capacity() == 0 {
             self.frame.bytes.reserve_exact(self.frame_bytes_max);
@@ -280,8 +303,8 @@ pub struct PlainFrame {
     chunks: Vec<ChunkRef>,
 }
 
-impl std::fmt::Debug for PlainFrame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for PlainFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PlainFrame({:?}, {} bytes, {} chunks)", self.class, self.bytes.len(), self.chunks.len())
     }
 }
@@ -307,7 +330,12 @@ impl PlainFrame {
     }
 
     /// Compresses and seals under the newest key; what does not shrink is stored as it is.
-    pub fn seal(&self, keys: &Keyring, compressor: &mut Compressor, random: [u8; 24]) -> Result<SealedFrame, FormatError> {
+    pub fn seal(
+        &self,
+        keys: &Keyring,
+        compressor: &mut Compressor,
+        random: [u8; 24],
+    ) -> Result<SealedFrame, FormatError> {
         let epoch = keys.epoch();
         let (codec, stored) = compressor.compress(&self.bytes)?;
         let entry = FrameEntry {
@@ -324,7 +352,7 @@ impl PlainFrame {
 }
 
 /// A frame as it lies in a pack.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SealedFrame {
     class: Class,
     epoch: u32,
@@ -332,6 +360,12 @@ pub struct SealedFrame {
     /// The entry as the directory holds it: a pack then knows in O(1) whether the frame fits.
     line: Vec<u8>,
     bytes: Vec<u8>,
+}
+
+impl fmt::Debug for SealedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedFrame({:?}, {} bytes, {} chunks)", self.class, self.bytes.len(), self.entry.chunks.len())
+    }
 }
 
 impl SealedFrame {
@@ -365,7 +399,12 @@ impl SealedFrame {
 
     /// Opens the frame again and compares with what was sealed: memory, compressor and cipher are caught while the
     /// source still exists.
-    pub fn check(&self, keys: &Keyring, plain: &PlainFrame, decompressor: &mut Decompressor) -> Result<(), FormatError> {
+    pub fn check(
+        &self,
+        keys: &Keyring,
+        plain: &PlainFrame,
+        decompressor: &mut Decompressor,
+    ) -> Result<(), FormatError> {
         let Decompressor { zstd, sealed, plain: buffer } = decompressor;
         sealed.clear();
         sealed.extend_from_slice(&self.bytes);
@@ -391,8 +430,8 @@ pub struct OpenFrame {
     places: Vec<Place>,
 }
 
-impl std::fmt::Debug for OpenFrame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for OpenFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OpenFrame({:?}, {} bytes, {} chunks)", self.class, self.bytes.len(), self.places.len())
     }
 }
@@ -456,7 +495,14 @@ impl OpenFrame {
 
     /// Chunk `index` of the frame's entry, hashed again and compared with its id.
     pub fn chunk(&self, index: usize, keys: &Keyring) -> Result<HashedChunk<'_>, FormatError> {
-        let missing = || FormatError::invalid(WHAT, format!("chunk {index}"), "no such chunk", format_args!("{} are there", self.len()));
+        let missing = || {
+            FormatError::invalid(
+                WHAT,
+                format!("chunk {index}"),
+                "no such chunk",
+                format_args!("{} are there", self.len()),
+            )
+        };
         let Place { chunk, start } = self.places.get(index).ok_or_else(missing)?;
         let bytes = self.bytes.get(*start..*start + to_usize(chunk.length)).ok_or_else(missing)?;
         HashedChunk::expect(self.class, chunk.id, bytes, keys)

@@ -71,8 +71,11 @@ impl KeySlot {
         let mut reader = Reader::new(WHAT, bytes);
         reader.magic(MAGIC)?;
         reader.format()?;
-        // The checksum comes first: a flipped bit is damage, whatever field it hit.
+        // Before anything else that it covers: a flipped bit is damage, whatever field it hit.
         check_sum(bytes)?;
+        if bytes.len() != SLOT_BYTES {
+            return Err(FormatError::damaged(WHAT, "length", bytes.len(), format_args!("must be {SLOT_BYTES}")));
+        }
         let kind_byte = reader.u8("kind")?;
         let kind = SlotKind::from_wire(kind_byte)
             .ok_or_else(|| reader.damaged("kind", kind_byte, "1 (password), 2 (key file) or 3 (recovery key)"))?;
@@ -174,7 +177,8 @@ impl NewSlot {
         let kind = secret.kind();
         let cost = if kind == SlotKind::Password { self.cost } else { KdfCost::NONE };
         cost.check(kind)?;
-        let label_bytes = u8::try_from(self.label.len()).ok().filter(|length| usize::from(*length) <= SLOT_LABEL_BYTES_MAX);
+        let label_bytes =
+            u8::try_from(self.label.len()).ok().filter(|length| usize::from(*length) <= SLOT_LABEL_BYTES_MAX);
         let label_bytes = label_bytes.ok_or_else(|| {
             let wanted = format_args!("at most {SLOT_LABEL_BYTES_MAX}");
             FormatError::invalid(WHAT, "label", format_args!("{} bytes", self.label.len()), wanted)
@@ -217,15 +221,11 @@ fn header(object: [u8; 32]) -> ObjectHeader {
     ObjectHeader { object_type: ObjectType::KeySlot, codec: 0, epoch: 0, plain_bytes: PLAIN_BYTES as u64, object }
 }
 
+/// The last 32 bytes are the BLAKE3 of all before them.
 fn check_sum(bytes: &[u8]) -> Result<(), FormatError> {
-    match bytes.split_at_checked(CHECK_AT) {
-        Some((body, check)) if bytes.len() == SLOT_BYTES => {
-            if blake3::hash(body).as_bytes() == check {
-                return Ok(());
-            }
-            Err(FormatError::damaged(WHAT, "checksum", "does not match", "the BLAKE3 of bytes 0…991"))
-        }
-        _ => Err(FormatError::damaged(WHAT, "length", bytes.len(), format_args!("must be {SLOT_BYTES}"))),
+    match bytes.split_last_chunk::<32>() {
+        Some((body, check)) if blake3::hash(body) == *check => Ok(()),
+        _ => Err(FormatError::damaged(WHAT, "checksum", "does not match", "the BLAKE3 of all bytes before it")),
     }
 }
 

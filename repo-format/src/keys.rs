@@ -30,7 +30,12 @@ impl RepositoryKeys {
     pub fn with_next_epoch(&self, random: [u8; 32]) -> Result<Self, FormatError> {
         let random = Zeroizing::new(random);
         Self::from_list(self.keys.iter().chain([&*random])).ok_or_else(|| {
-            FormatError::invalid("repository keys", "epochs", self.keys.len() + 1, format_args!("at most {REPOSITORY_KEYS_MAX}"))
+            FormatError::invalid(
+                "repository keys",
+                "epochs",
+                self.keys.len() + 1,
+                format_args!("at most {REPOSITORY_KEYS_MAX}"),
+            )
         })
     }
 
@@ -49,11 +54,6 @@ impl RepositoryKeys {
     /// Epochs and keys, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Key)> {
         (1..).zip(self.keys.iter())
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.keys.len()
     }
 
     /// The epoch under which a writer seals.
@@ -224,4 +224,93 @@ fn first_16(key: &Key) -> [u8; 16] {
         *to = *from;
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails to compile if the type implements the trait: then two implementations would fit.
+    macro_rules! assert_without {
+        ($type:ty: $($bound:path),+) => {$({
+            trait Ambiguous<Marker> {
+                fn item() {}
+            }
+            impl<T: ?Sized> Ambiguous<()> for T {}
+            impl<T: ?Sized + $bound> Ambiguous<u8> for T {}
+            <$type as Ambiguous<_>>::item();
+        })+};
+    }
+
+    fn ring(keys: &RepositoryKeys) -> Keyring {
+        Keyring::new(keys, RepositoryId::from_bytes([9; 16]))
+    }
+
+    #[test]
+    fn keys_are_never_cloned_printed_or_compared() {
+        assert_without!(RepositoryKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(Keyring: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(NamingKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(SealingKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(CutKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(crate::RecoveryKey: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(crate::SlotSecret: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+    }
+
+    #[test]
+    fn a_working_key_is_derived_from_purpose_and_repository_key_as_the_spec_says() {
+        let keys = ring(&RepositoryKeys::generate([5; 32]));
+        let key = blake3::derive_key("strongroom v1 chunk id data", &[5; 32]);
+        assert_eq!(keys.chunk_id(Class::Data, b"x").as_bytes(), blake3::keyed_hash(&key, b"x").as_bytes());
+        let key = blake3::derive_key("strongroom v1 metadata seal", &[5; 32]);
+        assert_eq!(keys.seal_keys(ObjectType::MetadataFrame, 1).unwrap().seal, &key);
+        let key = blake3::derive_key("strongroom v1 cut prf", &[5; 32]);
+        assert_eq!(keys.cut_keys().prf, key[..16]);
+    }
+
+    #[test]
+    fn no_two_purposes_share_a_key() {
+        let keys = ring(&RepositoryKeys::generate([5; 32]).with_next_epoch([6; 32]).unwrap());
+        let n = &keys.naming;
+        let mut all = vec![n.chunk_id_data, n.chunk_id_metadata, n.frame_id, n.cut_hash, n.cut_prf, n.config_mac];
+        all.extend([n.vm_home_binding, n.fingerprint, n.cache_tag]);
+        for s in &keys.sealing {
+            all.extend([s.data_seal, s.metadata_seal, s.directory_seal, s.log_seal, s.nonce]);
+        }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn a_new_epoch_changes_seals_and_leaves_names() {
+        let first = RepositoryKeys::generate([5; 32]);
+        let second = first.with_next_epoch([6; 32]).unwrap();
+        assert_eq!((first.newest_epoch(), second.newest_epoch()), (1, 2));
+        let (first, second) = (ring(&first), ring(&second));
+        assert_eq!(first.chunk_id(Class::Data, b"x"), second.chunk_id(Class::Data, b"x"));
+        let seal = |keys: &Keyring, epoch| keys.seal_keys(ObjectType::DataFrame, epoch).map(|keys| *keys.seal);
+        assert_eq!(seal(&first, 1), seal(&second, 1));
+        assert!(seal(&second, 2).is_some_and(|key| Some(key) != seal(&second, 1)));
+        assert_eq!((seal(&first, 2), seal(&first, 0), seal(&first, u32::MAX)), (None, None, None));
+    }
+
+    #[test]
+    fn more_epochs_than_a_slot_holds_are_refused() {
+        let mut keys = RepositoryKeys::generate([1; 32]);
+        for epoch in 2..=14 {
+            keys = keys.with_next_epoch([epoch; 32]).unwrap();
+        }
+        assert_eq!(keys.newest_epoch(), 14);
+        assert_eq!(keys.with_next_epoch([15; 32]).err().unwrap().kind, crate::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_fingerprint_is_eight_digits_that_tell_secrets_apart() {
+        let keys = ring(&RepositoryKeys::generate([5; 32]));
+        let shown = keys.fingerprint(b"bundle");
+        assert!(shown.len() == 8 && shown.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        assert_ne!(shown, keys.fingerprint(b"bundlf"));
+    }
 }

@@ -30,39 +30,42 @@ mod frame;
 mod ids;
 mod key_slot;
 mod keys;
-mod recovery_key;
 mod log_entry;
 mod ordinal;
 mod pack;
 mod padme;
 mod record;
+mod recovery_key;
 mod restore_point;
 mod stream;
 mod vm_home;
 mod vm_identity;
 mod zstd_frame;
 
+#[cfg(test)]
+mod test_kit;
+
 pub use chunk::{ChunkRef, Class, HashedChunk, MetadataChunk, MetadataKind};
 pub use chunker::{Chunker, RunEnd};
 pub use config::{CONFIG_BYTES, ChunkerKind, Chunking, Config, UnverifiedConfig};
+pub use disk_map::{CHILDREN_MAX, Extent, MapGeometry, MapNode, MapRoot, SegmentMap};
 pub use envelope::SEALED_OVERHEAD;
 pub use error::{ErrorKind, FormatError};
-pub use ids::{AttemptId, ChunkId, Digest, IdTextError, PackName, RepositoryId, Salt, SessionId, SlotId};
-pub use key_slot::{KdfCost, KeySlot, NewSlot, SLOT_BYTES, SLOT_LABEL_BYTES_MAX, SlotKind, SlotSecret};
-pub use keys::{Keyring, REPOSITORY_KEYS_MAX, RepositoryKeys};
-pub use recovery_key::RecoveryKey;
-pub use disk_map::{CHILDREN_MAX, Extent, MapGeometry, MapNode, MapRoot, SegmentMap};
 pub use frame::{
     Codec, Compression, Compressor, Decompressor, FRAME_BYTES_MAX, FrameBuilder, FrameEntry, OpenFrame, PlainFrame,
     SealedFrame, open_frame, open_frame_into,
 };
+pub use ids::{AttemptId, ChunkId, Digest, IdTextError, PackName, RepositoryId, Salt, SessionId, SlotId};
+pub use key_slot::{KdfCost, KeySlot, NewSlot, SLOT_BYTES, SLOT_LABEL_BYTES_MAX, SlotKind, SlotSecret};
+pub use keys::{Keyring, REPOSITORY_KEYS_MAX, RepositoryKeys};
 pub use log_entry::{ENTRY_BYTES_MAX, EntryHeader, LogEntry};
 pub use ordinal::PackOrdinal;
 pub use pack::{Directory, Footer, FullPack, PACK_HEAD_BYTES, PackBuilder, PackClose, PackHead, PackLayout};
 pub use record::{
-    AddedSlot, Checkpoint, Commit, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan, Pin,
-    Record, Swept, Verified, VerifiedHow,
+    AddedSlot, Checkpoint, Commit, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan,
+    Pin, Record, Swept, Verified, VerifiedHow,
 };
+pub use recovery_key::RecoveryKey;
 pub use restore_point::{Completeness, Consistency, DiskRecord, RestorePoint};
 pub use stream::Stream;
 pub use vm_home::{DiskHome, Encryption, FileName, Nvram, PolicyEncrypts, SecretBytes, StoragePolicy, VmHome};

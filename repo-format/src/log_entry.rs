@@ -119,7 +119,12 @@ impl LogEntry {
             return Err(FormatError::invalid(WHAT, "header", found, format_args!("from 1, {}", keys.repository())));
         }
         if !(1..=keys.epoch()).contains(&self.header.epoch) {
-            return Err(FormatError::invalid(WHAT, "key epoch", self.header.epoch, format_args!("1 … {}", keys.epoch())));
+            return Err(FormatError::invalid(
+                WHAT,
+                "key epoch",
+                self.header.epoch,
+                format_args!("1 … {}", keys.epoch()),
+            ));
         }
         let mut body = Vec::new();
         body.put_varint(self.time_ms);

@@ -3,7 +3,7 @@
 mod codec;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{
     chunk::Class,

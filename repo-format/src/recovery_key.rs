@@ -58,3 +58,84 @@ impl RecoveryKey {
         Ok(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        RecoveryKey::from_random(std::array::from_fn(|i| u8::try_from(7 * i).unwrap())).to_text().to_string()
+    }
+
+    fn kind_of_error(text: &str) -> crate::ErrorKind {
+        RecoveryKey::parse(text).err().unwrap().kind
+    }
+
+    #[test]
+    fn the_text_reads_back_in_any_case_and_grouping() {
+        let text = text();
+        assert_eq!(text.len(), 62);
+        assert!(text.starts_with("srk1"));
+        let grouped: Vec<String> =
+            text.as_bytes().chunks(4).map(|four| String::from_utf8_lossy(four).into_owned()).collect();
+        for variant in
+            [text.clone(), text.to_uppercase(), grouped.join(" "), grouped.join("\r\n"), format!(" {text}\n")]
+        {
+            assert_eq!(*RecoveryKey::parse(&variant).ok().unwrap().to_text(), text);
+        }
+    }
+
+    #[test]
+    fn one_mistyped_character_is_noticed() {
+        let text = text();
+        for place in 4..text.len() {
+            for digit in "qpzry9x8gf2tvdw0s3jn54khce6mua7lbio1".chars() {
+                let mut mistyped: Vec<char> = text.chars().collect();
+                if mistyped[place] != digit {
+                    mistyped[place] = digit;
+                    let mistyped: String = mistyped.into_iter().collect();
+                    assert_eq!(kind_of_error(&mistyped), crate::ErrorKind::Invalid);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_prefixes_checksums_lengths_and_characters_are_refused() {
+        let text = text();
+        let other = bech32::encode::<Bech32m>(Hrp::parse("sro").unwrap(), &[1; 32]).unwrap();
+        let older = bech32::encode::<bech32::Bech32>(Hrp::parse("srk").unwrap(), &[1; 32]).unwrap();
+        let short = bech32::encode::<Bech32m>(Hrp::parse("srk").unwrap(), &[1; 31]).unwrap();
+        let dashed = text.replacen("srk1", "srk-1", 1);
+        for wrong in
+            [&other, &older, &short, &dashed, &text[..61], &format!("{text}q"), "", "ß", &text.replace('s', "ſ")]
+        {
+            assert_eq!(kind_of_error(wrong), crate::ErrorKind::Invalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bits_behind_the_key_must_be_zero() {
+        // 33 bytes have as many digits as 260 bits and one more: take a text whose last digit carries other bits.
+        use bech32::{ByteIterExt, Fe32, Fe32IterExt};
+        let prefix = Hrp::parse(PREFIX).unwrap();
+        let mut digits: Vec<Fe32> = [1_u8; 32].into_iter().bytes_to_fes().collect();
+        let right: String = digits.iter().copied().with_checksum::<Bech32m>(&prefix).chars().collect();
+        assert!(RecoveryKey::parse(&right).is_ok());
+        let last = digits.last_mut().unwrap();
+        *last = Fe32::try_from(last.to_u8() ^ 1).unwrap();
+        let wrong: String = digits.iter().copied().with_checksum::<Bech32m>(&prefix).chars().collect();
+        assert_eq!(kind_of_error(&wrong), crate::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn an_error_shows_nothing_of_the_text() {
+        let text = text();
+        for wrong in [&text[..61], &text.replacen("srk", "xyz", 1), &text.replace('q', "p")] {
+            let shown = RecoveryKey::parse(wrong).err().unwrap().to_string();
+            assert!(
+                !text.as_bytes()[4..].windows(6).any(|part| shown.as_bytes().windows(6).any(|found| found == part))
+            );
+        }
+    }
+}

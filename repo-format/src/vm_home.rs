@@ -253,7 +253,8 @@ impl StoragePolicy {
 impl Nvram {
     fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         let name = reader.text("NVRAM file name")?;
-        let file_name = FileName::new(&name).map_err(|error| reader.damaged("NVRAM file name", error.found, error.wanted))?;
+        let file_name =
+            FileName::new(&name).map_err(|error| reader.damaged("NVRAM file name", error.found, error.wanted))?;
         Ok(Self { file_name, content: Stream::read(reader)? })
     }
 }

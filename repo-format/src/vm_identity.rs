@@ -133,9 +133,10 @@ mod tests {
 
     #[test]
     fn identities_read_back() {
-        for identity in
-            [VmIdentity::named("db-1").unwrap(), VmIdentity::VCenter { vcenter: [1; 16], instance: *b"0123456789abcdef" }]
-        {
+        for identity in [
+            VmIdentity::named("db-1").unwrap(),
+            VmIdentity::VCenter { vcenter: [1; 16], instance: *b"0123456789abcdef" },
+        ] {
             let mut bytes = Vec::new();
             identity.put(&mut bytes);
             assert_eq!(read(&bytes), Ok(identity));

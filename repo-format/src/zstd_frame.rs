@@ -46,3 +46,57 @@ pub(crate) fn check(stored: &[u8], plain_bytes: usize) -> Result<(), FormatError
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_kit::{damage, noise, prose};
+
+    fn compressed(plain: &[u8]) -> Vec<u8> {
+        zstd::bulk::compress(plain, 3).unwrap()
+    }
+
+    #[test]
+    fn a_frame_of_every_width_of_content_size_is_accepted() {
+        for length in [1, 255, 256, 65_791, 65_792, 300_000] {
+            assert_eq!(check(&compressed(&prose(length)), length), Ok(()), "{length}");
+            assert_eq!(check(&compressed(&noise(length, 1)), length), Ok(()), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_content_size_missing_or_other_than_the_plain_length_is_refused() {
+        assert_eq!(damage(check(&compressed(&prose(1000)), 999)), "zstd content size");
+        assert_eq!(damage(check(&compressed(&prose(1000)), 1001)), "zstd content size");
+        let mut compressor = zstd::bulk::Compressor::new(3).unwrap();
+        compressor.include_contentsize(false).unwrap();
+        assert_eq!(damage(check(&compressor.compress(&prose(1000)).unwrap(), 1000)), "zstd content size");
+    }
+
+    #[test]
+    fn bytes_before_or_after_the_frame_are_refused() {
+        let frame = compressed(&prose(1000));
+        let empty = compressed(&[]);
+        let skippable = [&0x184d_2a50_u32.to_le_bytes()[..], &1_u32.to_le_bytes(), b"x"].concat();
+        for after in [&[0][..], &frame, &empty, &skippable] {
+            assert_eq!(damage(check(&[&frame[..], after].concat(), 1000)), "zstd frame");
+        }
+        assert_eq!(damage(check(&[&skippable[..], &frame].concat(), 1000)), "zstd magic");
+        assert_eq!(damage(check(&frame[..frame.len() - 1], 1000)), "zstd frame");
+    }
+
+    #[test]
+    fn a_dictionary_is_refused() {
+        let mut frame = compressed(&prose(1000));
+        frame[4] |= 1;
+        assert_eq!(damage(check(&frame, 1000)), "zstd dictionary");
+    }
+
+    #[test]
+    fn a_window_above_8_mib_is_refused() {
+        let header = |window: u8| [&MAGIC.to_le_bytes()[..], &[0b1000_0000, window], &9_u32.to_le_bytes()].concat();
+        assert_eq!(damage(check(&header(13 << 3), 9)), "zstd frame");
+        assert_eq!(damage(check(&header((13 << 3) | 1), 9)), "zstd window");
+        assert_eq!(damage(check(&header(0xff), 9)), "zstd window");
+    }
+}

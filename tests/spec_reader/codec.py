@@ -158,11 +158,11 @@ def varint(cursor: Cursor) -> int:
 
 
 def text(cursor: Cursor) -> str:
-    return cursor.rest_text()
+    return cursor.text()
 
 
 def raw(cursor: Cursor) -> bytes:
-    return cursor.rest()
+    return cursor.bytes_()
 
 
 def id16(cursor: Cursor) -> bytes:

@@ -69,11 +69,6 @@ impl Index {
     fn any_usable_duplicate(&self, id: &ChunkId, usable: &dyn Fn(PackOrdinal) -> bool) -> Option<Location> {
         self.runs.iter().any(|run| run.run.find(id).is_some()).then(|| self.locate_all(id))?.into_iter().find(|found| usable(found.pack))
     }
-
-    /// Entries of all runs together.
-    pub(crate) fn entry_count(&self) -> u64 {
-        self.runs.iter().map(|run| run.run.entry_count()).sum()
-    }
 }
 
 /// A name for a new run file in `folder` that no other process uses.

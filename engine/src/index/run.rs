@@ -86,12 +86,6 @@ impl Run {
         self.search(partition, key, id)
     }
 
-    /// The entry for `id`, whatever the filter says: for readers who know that it must be somewhere.
-    pub(crate) fn find_unfiltered(&self, id: &ChunkId) -> Option<IndexEntry> {
-        let key = sort_key(id);
-        self.search(self.partition(key)?, key, id)
-    }
-
     /// Every entry for `id`: a chunk may lie in several packs.
     pub(crate) fn find_all(&self, id: &ChunkId) -> Vec<IndexEntry> {
         let key = sort_key(id);
@@ -303,7 +297,7 @@ mod tests {
             assert!(run.iter().eq(entries.iter().copied()));
             for entry in &entries {
                 assert_eq!(run.find(&entry.id), Some(*entry));
-                assert_eq!(run.find_unfiltered(&entry.id), Some(*entry));
+                assert_eq!(run.find_all(&entry.id), [*entry]);
             }
             for other in 0..1000_u32 {
                 let id = ChunkId::from_bytes(*blake3::hash(&(other + count).to_be_bytes()).as_bytes());

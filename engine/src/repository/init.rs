@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use repo_format::{
-    Config, Digest, FormatError, KdfCost, KeyChange, Keyring, NewSlot, Record, RepositoryId, RepositoryKeys, SlotId,
+    AddedSlot, Config, Digest, FormatError, KdfCost, KeyChange, Keyring, NewSlot, Record, RepositoryId, RepositoryKeys, SlotId,
     SlotSecret,
 };
 
@@ -116,9 +116,9 @@ pub fn init(environment: Environment, new: NewRepository) -> Result<(Writer, Ini
         for copy in 0..2 {
             put(&environment, &Name::slot(new_slot.slot, copy), &bytes)?;
         }
-        added.push((new_slot.slot, Digest::of(&bytes)));
+        added.push(AddedSlot { slot: new_slot.slot, digest: Digest::of(&bytes) });
     }
-    let slots: Vec<SlotId> = added.iter().map(|(slot, _)| *slot).collect();
+    let slots: Vec<SlotId> = added.iter().map(|added| added.slot).collect();
     let first_slot = slots.first().copied().ok_or_else(|| FormatError::invalid("new repository", "key slots", 0, "at least 1"))?;
     let log = Log::create(
         Arc::clone(&store),

@@ -14,6 +14,8 @@ use crate::{clock::Clock, entropy::Entropy, state_folder::StateFolder, store::St
 pub use init::{InitError, InitReport, NewRepository, NewSlotSecret, init};
 pub use open::{OpenError, open_reader, open_writer};
 pub use reader::{Reader, Writer};
+pub use unlock::UnlockError;
+pub(crate) use unlock::read_slots;
 
 /// What a client brings along: where the repository is, where its own files go, its clock and its randomness.
 #[derive(Clone)]

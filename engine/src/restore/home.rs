@@ -21,7 +21,7 @@ pub struct RestoredHome {
 
 /// Why a VM home does not come back.
 #[derive(Debug, thiserror::Error)]
-pub enum HomeError {
+pub enum RestoreHomeError {
     /// The point has none.
     #[error("restore point {point} has no VM home")]
     None {
@@ -36,7 +36,7 @@ pub enum HomeError {
     Stream(FormatError),
 }
 
-impl HomeError {
+impl RestoreHomeError {
     /// How to react.
     pub fn kind(&self) -> Kind {
         match self {
@@ -48,9 +48,9 @@ impl HomeError {
 }
 
 /// The VM home of restore point `point`, with the contents of its streams.
-pub fn restore_home(reader: &Reader, point: ChunkId) -> Result<RestoredHome, HomeError> {
+pub fn restore_home(reader: &Reader, point: ChunkId) -> Result<RestoredHome, RestoreHomeError> {
     let record = read_point(reader, point)?;
-    let home = read_home(reader, record.vm_home.ok_or(HomeError::None { point })?)?;
+    let home = read_home(reader, record.vm_home.ok_or(RestoreHomeError::None { point })?)?;
     let document = read_stream(reader, "document", &home.document)?;
     let nvram = home.nvram.as_ref().map(|nvram| {
         read_stream(reader, "NVRAM", &nvram.content).map(|bytes| (nvram.file_name.clone(), bytes))
@@ -65,9 +65,9 @@ pub(crate) fn read_home(reader: &Reader, id: ChunkId) -> Result<VmHome, ReadErro
 }
 
 /// The content of a stream, compared with its hash.
-pub(crate) fn read_stream(reader: &Reader, what: &'static str, stream: &Stream) -> Result<Zeroizing<Vec<u8>>, HomeError> {
+pub(crate) fn read_stream(reader: &Reader, what: &'static str, stream: &Stream) -> Result<Zeroizing<Vec<u8>>, RestoreHomeError> {
     let wrong = |field: &str, found: &dyn ToString, wanted: &dyn ToString| {
-        HomeError::Stream(FormatError::damaged(what, field, found.to_string(), wanted.to_string()))
+        RestoreHomeError::Stream(FormatError::damaged(what, field, found.to_string(), wanted.to_string()))
     };
     if stream.length > STREAM_BYTES_MAX {
         return Err(wrong("length", &stream.length, &format_args!("at most {STREAM_BYTES_MAX}")));
@@ -76,7 +76,7 @@ pub(crate) fn read_stream(reader: &Reader, what: &'static str, stream: &Stream) 
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(stream.length).unwrap_or_default()));
     for piece in &stream.pieces {
         let chunk = reader.metadata(piece.id, MetadataKind::StreamPiece)?;
-        let payload = chunk.payload_of(MetadataKind::StreamPiece).map_err(HomeError::Stream)?;
+        let payload = chunk.payload_of(MetadataKind::StreamPiece).map_err(RestoreHomeError::Stream)?;
         if usize::try_from(piece.length) != Ok(payload.len()) {
             return Err(wrong("piece length", &payload.len(), &piece.length));
         }

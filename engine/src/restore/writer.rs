@@ -111,7 +111,20 @@ impl Writer<'_> {
             failures = self.write_placed(window, &again)?;
         }
         window.clear();
+        self.join_losses();
         Ok(())
+    }
+
+    /// However much of a disk is lost, its neighbours become one.
+    fn join_losses(&mut self) {
+        self.lost.sort_unstable_by_key(|lost| (lost.disk, lost.reason, lost.range.start));
+        self.lost.dedup_by(|next, before| {
+            let touch = (next.disk, next.reason, next.range.start) == (before.disk, before.reason, before.range.end);
+            if touch {
+                before.range.end = next.range.end;
+            }
+            touch
+        });
     }
 
     fn write_placed(&mut self, window: &Window, placed: &[Placed]) -> Result<Vec<Failure>, RestoreError> {

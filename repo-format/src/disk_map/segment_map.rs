@@ -105,9 +105,18 @@ impl SegmentMap {
             if extents.last().is_some_and(|last| last.merged(extent).is_some()) {
                 return Err(reader.damaged("extents", "two holes or two bad ones side by side", "one"));
             }
+            let start = sum;
             sum = sum.saturating_add(u64::from(extent.length()));
             if sum > segment_bytes {
                 return Err(reader.damaged("extent lengths", format_args!("at least {sum} together"), segment_bytes));
+            }
+            let on_cells =
+                |place: u64| place == segment_bytes || place.is_multiple_of(chunking.min_bytes().max(1).into());
+            // Chunks of a run end anywhere, but the run begins and ends where its neighbours do.
+            let anywhere = matches!(extent, Extent::Data(_));
+            if !anywhere && (!on_cells(start) || !on_cells(sum)) {
+                let wanted = format_args!("from cell to cell of {}", chunking.min_bytes());
+                return Err(reader.damaged("extent", format_args!("{start} … {sum}"), wanted));
             }
             extents.push(extent);
         }

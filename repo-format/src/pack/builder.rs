@@ -1,5 +1,7 @@
 //! Builds packs. Frames are copied into one buffer of the pack's final length; shards are checked while they are in the cache.
 
+use std::fmt;
+
 use super::{
     directory::{self, Directory},
     footer::{Footer, ShardCheck, shard_check},
@@ -27,7 +29,6 @@ pub enum PackClose {
 /// A pack under way.
 ///
 /// **Invariant:** the frames, two directories of them and two footers fit in `pack_bytes`.
-#[derive(Debug)]
 pub struct PackBuilder {
     head: PackHead,
     shard_bytes: usize,
@@ -36,6 +37,12 @@ pub struct PackBuilder {
     frames: Vec<FrameEntry>,
     lines: Vec<u8>,
     checks: Vec<ShardCheck>,
+}
+
+impl fmt::Debug for PackBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackBuilder({:?}, {} frames, {} bytes)", self.head.class, self.frames.len(), self.bytes.len())
+    }
 }
 
 impl PackBuilder {
@@ -56,7 +63,8 @@ impl PackBuilder {
 
     /// Whether the pack can still be finished within its length after this frame was pushed.
     pub fn fits(&self, frame: &SealedFrame) -> bool {
-        let directory = directory::sealed_bytes(self.frames.len() + 1, self.lines.len() + frame.line().len(), self.shard_bytes);
+        let directory =
+            directory::sealed_bytes(self.frames.len() + 1, self.lines.len() + frame.line().len(), self.shard_bytes);
         self.parts_bytes(self.bytes.len() + frame.bytes().len(), directory) <= self.pack_bytes
     }
 
@@ -173,12 +181,18 @@ fn to_u32(field: &str, value: usize) -> Result<u32, FormatError> {
 }
 
 /// A finished pack.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FullPack {
     name: PackName,
     bytes: Vec<u8>,
     head: PackHead,
     directory: Directory,
+}
+
+impl fmt::Debug for FullPack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FullPack({}, {:?}, {} bytes)", self.name, self.head.class, self.bytes.len())
+    }
 }
 
 impl FullPack {

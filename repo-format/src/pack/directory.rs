@@ -32,8 +32,14 @@ impl Directory {
         let header = header(&footer.head, sealed.len().saturating_sub(SEALED_OVERHEAD));
         let plain = envelope::open_in_place(keys, &header, sealed)?;
         let mut reader = Reader::new(WHAT, plain);
-        let frames = reader.list("frames", FrameEntry::LINE_BYTES_MIN, FrameEntry::read)?;
+        let frames = read_frames(&mut reader)?;
+        if frames.is_empty() {
+            return Err(reader.damaged("frames", 0, "at least 1"));
+        }
         let left = reader.remaining();
+        if u32::try_from(left).is_ok_and(|left| left >= footer.shard_bytes) {
+            return Err(reader.damaged("padding", left, format_args!("less than a shard of {}", footer.shard_bytes)));
+        }
         reader.reserved("padding", left)?;
         let (offsets, end) = offsets(&frames, footer.shard_bytes);
         if end != footer.directory_a {
@@ -57,6 +63,20 @@ impl Directory {
     pub fn offset(&self, index: usize) -> Option<u64> {
         self.offsets.get(index).copied()
     }
+}
+
+fn read_frames(reader: &mut Reader<'_>) -> Result<Vec<FrameEntry>, FormatError> {
+    let mut index = 0_usize;
+    reader.list("frames", FrameEntry::LINE_BYTES_MIN, |reader| {
+        let entry = FrameEntry::read(reader);
+        let named = entry.map_err(|error| FormatError {
+            what: WHAT,
+            field: format!("frame {index}: {}", error.field),
+            ..error
+        });
+        index += 1;
+        named
+    })
 }
 
 fn offsets(frames: &[FrameEntry], shard_bytes: u32) -> (Vec<u64>, u64) {
@@ -97,7 +117,7 @@ pub(super) fn seal(
     envelope::seal(keys, &header(head, plain_bytes), &plain, random)
 }
 
-fn header(head: &PackHead, plain_bytes: usize) -> ObjectHeader {
+pub(super) fn header(head: &PackHead, plain_bytes: usize) -> ObjectHeader {
     ObjectHeader {
         object_type: match head.class {
             Class::Data => ObjectType::DataDirectory,

@@ -149,7 +149,12 @@ impl Footer {
             return Err(FormatError::invalid(WHAT, "shard", index, wanted));
         };
         if usize::try_from(self.shard_bytes) != Ok(bytes.len()) || shard_check(bytes) != *wanted {
-            return Err(FormatError::damaged("pack", format!("shard {index}"), "other bytes", "those its check was made of"));
+            return Err(FormatError::damaged(
+                "pack",
+                format!("shard {index}"),
+                "other bytes",
+                "those its check was made of",
+            ));
         }
         Ok(())
     }

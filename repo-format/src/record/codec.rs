@@ -1,8 +1,8 @@
 //! Records as bytes: kind `varint`, then a `record` of fields.
 
 use super::{
-    AddedSlot, Checkpoint, Commit, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan, Pin,
-    Record, Swept, Verified, VerifiedHow,
+    AddedSlot, Checkpoint, Commit, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan,
+    Pin, Record, Swept, Verified, VerifiedHow,
 };
 use crate::{
     chunk::Class,
@@ -70,16 +70,14 @@ impl Record {
         let payload = reader.bytes("payload")?;
         let record = |known: &[u64]| RecordReader::new(WHAT, payload, known);
         match kind {
-            kind::OPEN => Open::read(&record(&[0])?).map(Self::Open),
+            kind::OPEN => Open::read(&record(&[0, 2])?).map(Self::Open),
             kind::COMMIT => Commit::read(&record(&[0, 2, 4, 6, 8, 10, 12])?).map(Self::Commit),
             kind::CLOSE => Ok(Self::Close { session: record(&[0])?.required(0, "session", session)? }),
             kind::KEY_CHANGE => KeyChange::read(&record(&[0, 2, 4])?).map(Self::KeyChange),
             kind::PIN => Pin::read(&record(&[0, 2])?).map(Self::Pin),
             kind::MOVED => Moved::read(&record(&[0, 2, 4])?).map(Self::Moved),
             kind::FORGET => Forget::read(&record(&[0])?).map(Self::Forget),
-            kind::CONDEMN => {
-                Ok(Self::Condemn(Condemn { packs: record(&[0])?.required(0, "packs", ordinal::read)? }))
-            }
+            kind::CONDEMN => Ok(Self::Condemn(Condemn { packs: record(&[0])?.required(0, "packs", ordinal::read)? })),
             kind::DELETE => Delete::read(&record(&[0, 2])?).map(Self::Delete),
             kind::FENCE => Ok(Self::Fence { session: record(&[0])?.required(0, "session", session)? }),
             kind::SWEPT => Swept::read(&record(&[0, 2])?).map(Self::Swept),

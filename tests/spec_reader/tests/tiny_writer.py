@@ -117,7 +117,7 @@ class TinyWriter:
 
     def open_session(self) -> bytes:
         session = self.random.randbytes(16)
-        self.append([(2, record({0: session, 1: b"host"}))])
+        self.append([(2, record({0: session, 1: text("host")}))])
         return session
 
     def metadata_chunk(self, kind: int, payload: bytes) -> tuple[bytes, bytes]:
@@ -199,10 +199,10 @@ class TinyWriter:
         bound = encode_option(text("key-1")) + encode_option(text("kms")) + encode_option(encode_bytes(bundle))
         bound += encode_option(blake3(nvram).digest())
         binding = blake3(bound + spoil, key=self.keys.key("vm home binding")).digest()
-        fields = {0: self.stream(document, metadata), 2: b"\1", 4: b"key-1", 6: b"kms", 8: bundle, 20: binding}
-        fields |= {10: text("p-1") + text("VM Encryption") + b"\1", 12: b"efi", 14: b"\1", 16: b"\1"}
+        fields = {0: self.stream(document, metadata), 2: b"\1", 4: text("key-1"), 6: text("kms"), 8: encode_bytes(bundle), 20: binding}
+        fields |= {10: text("p-1") + text("VM Encryption") + b"\1", 12: text("efi"), 14: b"\1", 16: b"\1"}
         fields |= {18: text(file_name) + self.stream(nvram, metadata)}
-        fields |= {22: encode_list([encode_bytes(record({0: b"disk-0", 2: b"key-1"}))]), 101: b"from the future"}
+        fields |= {22: encode_list([encode_bytes(record({0: text("disk-0"), 2: text("key-1")}))]), 101: b"from the future"}
         chunk_id, chunk = self.metadata_chunk(5, record(fields))
         metadata.append((chunk_id, chunk))
         return chunk_id
@@ -213,17 +213,17 @@ class TinyWriter:
         identity = b"\0" + text(vm)
         rows = []
         for name, (size, root, bad) in disks.items():
-            fields = {0: name.encode(), 2: encode_varint(size), 4: root}
+            fields = {0: text(name), 2: encode_varint(size), 4: root}
             rows.append(encode_bytes(record(fields | ({5: encode_varint(bad)} if bad else {}))))
         incomplete = b"\1" if any(bad for _, _, bad in disks.values()) else b"\0"
-        fields = {0: identity, 2: vm.encode(), 4: encode_list(rows), 8: encode_varint(self.time), 10: encode_varint(self.time)}
+        fields = {0: identity, 2: text(vm), 4: encode_list(rows), 8: encode_varint(self.time), 10: encode_varint(self.time)}
         fields |= {12: b"\1", 14: incomplete} | ({6: home} if home else {})
         point, chunk = self.metadata_chunk(4, record(fields))
         metadata.append((point, chunk))
         uses = list(range(len(self.packs)))
         new = self.write_packs(DATA, data, session) + self.write_packs(METADATA, metadata, session)
         chain = self.chains.setdefault(identity, [])
-        fields = {0: session, 1: vm.encode(), 2: identity, 3: incomplete, 4: encode_varint(len(chain) + 1), 8: point}
+        fields = {0: session, 1: text(vm), 2: identity, 3: incomplete, 4: encode_varint(len(chain) + 1), 8: point}
         fields |= {10: pack_rows(new), 12: ordinals(uses)} | ({6: chain[-1]} if chain else {})
         self.append([(4, record(fields))])
         chain.append(point)

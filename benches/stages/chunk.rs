@@ -1,0 +1,33 @@
+//! Cutting: every byte of every data cell goes through it, every night.
+
+use divan::{Bencher, counter::BytesCount};
+use repo_format::{Chunker, ChunkerKind};
+use strongroom_benches::sample;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn block(bencher: Bencher) {
+    cut(bencher, ChunkerKind::Block);
+}
+
+#[divan::bench]
+fn fastcdc(bencher: Bencher) {
+    cut(bencher, ChunkerKind::FastCdc);
+}
+
+fn cut(bencher: Bencher, kind: ChunkerKind) {
+    let (disk, chunking) = (sample::disk(), sample::chunking(kind));
+    let chunker = Chunker::new(&chunking, sample::keys());
+    bencher.counter(BytesCount::new(disk.len())).bench(|| sample::cut(&chunker, &chunking, disk));
+}
+
+/// Looking for holes: the first thing done to every cell.
+#[divan::bench]
+fn zero_cells(bencher: Bencher) {
+    let zeros = vec![0_u8; 16 << 20];
+    let is_zero = |cell: &[u8]| cell.iter().all(|byte| *byte == 0);
+    bencher.counter(BytesCount::new(zeros.len())).bench(|| zeros.chunks(16 << 10).filter(|cell| is_zero(cell)).count());
+}

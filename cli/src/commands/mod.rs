@@ -1,0 +1,116 @@
+//! One conductor per command: from arguments over the engine to a result.
+
+mod backup;
+mod completions;
+mod demo;
+mod diff;
+mod generate;
+mod init;
+mod key;
+mod list;
+mod points;
+mod restore;
+mod show;
+mod stats;
+mod verify;
+mod version;
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use crate::{
+    args::{Args, Command},
+    exit::Exit,
+    failure::Failure,
+    output::{Report, RepositoryLine, WarningLine},
+};
+
+/// How a command ended.
+pub struct Done {
+    /// The exit code.
+    pub exit: Exit,
+    /// The repository, if it was opened.
+    pub repository: Option<RepositoryLine>,
+    /// What a person should know.
+    pub warnings: Vec<WarningLine>,
+    /// What it gives.
+    pub result: Option<Box<dyn Report>>,
+    /// Why it did not end well; there may be a result all the same.
+    pub failure: Option<Failure>,
+}
+
+impl Done {
+    /// It has a result.
+    pub fn with(result: impl Report + 'static) -> Self {
+        let result: Box<dyn Report> = Box::new(result);
+        Self { exit: Exit::Done, repository: None, warnings: Vec::new(), result: Some(result), failure: None }
+    }
+
+    /// It has failed.
+    pub fn failed(failure: Failure) -> Self {
+        Self { exit: failure.exit, repository: None, warnings: Vec::new(), result: None, failure: Some(failure) }
+    }
+
+    fn in_repository(self, line: RepositoryLine) -> Self {
+        Self { repository: Some(line), ..self }
+    }
+
+    fn with_warnings(mut self, warnings: impl IntoIterator<Item = WarningLine>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
+    fn ending(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The result stands, but it did not end well.
+    fn but(self, failure: Failure) -> Self {
+        Self { exit: failure.exit, failure: Some(failure), ..self }
+    }
+}
+
+/// Runs a command.
+pub fn run(args: &Args) -> Result<Done, Failure> {
+    let global = &args.global;
+    match &args.command {
+        Command::Init(init) => init::run(global, init),
+        Command::Backup(backup) => backup::run(global, backup),
+        Command::List(list) => list::run(global, list),
+        Command::Show(show) => show::run(global, show),
+        Command::Diff(diff) => diff::run(global, diff),
+        Command::Restore(restore) => restore::run(global, restore),
+        Command::Verify(verify) => verify::run(global, verify),
+        Command::Stats(stats) => stats::run(global, stats),
+        Command::Key(key) => key::run(global, &key.command),
+        Command::Demo(demo) => demo::run(global, demo),
+        Command::Completions(completions) => completions::run(completions),
+        Command::Version => version::run(),
+        Command::Generate(generate) => generate::run(&generate.what),
+    }
+}
+
+fn warning(code: &str, message: impl Into<String>) -> WarningLine {
+    WarningLine { code: code.to_owned(), message: message.into() }
+}
+
+/// Refuses a file that is there already, before anything is done.
+fn check_absent(path: &Path, option: &str) -> Result<(), Failure> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(Failure::new(Exit::Invalid, format!("{option}: the file exists"), path.display(), "name a new file, or move that one away"));
+    }
+    Ok(())
+}
+
+/// Makes a file that only its owner can read; never replaces one. Synced: what it holds may exist nowhere else.
+fn write_private(path: &Path, bytes: &[u8], option: &str) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("{option}: {error}"), path.display(), "name a file that can be made")
+    };
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}

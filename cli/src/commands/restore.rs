@@ -1,0 +1,321 @@
+//! `strongroom restore`: disks of a point in time come back, and the VM home beside them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use engine::{
+    BadExtents, FileTarget, FileTargetOptions, IfExists, Reader, RestoreError, RestoreJob, RestoreOptions, RestoreReport,
+    ShownPoint, Space, Target, restore, restore_home, show,
+};
+use repo_format::DiskRecord;
+
+use super::{
+    Done, check_absent,
+    points::{Chosen, choose_parsed, parse},
+    verify::{problem_line, range_line},
+    warning, write_private,
+};
+use crate::{
+    args::{GlobalArgs, RestoreArgs},
+    exit::Exit,
+    failure::Failure,
+    opening,
+    output::{RestoreDisk, RestoreResult},
+    progress::{Mode, Progress},
+    selector::{Selector, What, When, parse_time},
+    terminal, units,
+};
+
+/// Brings a point back.
+pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
+    let begun = Instant::now();
+    let selector = selector_of(args)?;
+    if args.overwrite && !args.dry_run {
+        terminal::consent(global.yes, "--overwrite replaces what is there: go on?")?;
+    }
+    for (path, option) in [(&args.vm_home_out, "--vm-home-out"), (&args.nvram_out, "--nvram-out")] {
+        if let Some(path) = path {
+            check_absent(path, option)?;
+        }
+    }
+    let repository = opening::repository_path(global)?;
+    let opened = opening::reader(global)?;
+    let (reader, place) = (&opened.handle, &opened.place);
+    let chosen = choose_parsed(reader, &selector, place)?;
+    let shown = show(reader, chosen.id)
+        .map_err(|error| Failure::of(&error, error.kind(), format!("point {}, {place}", chosen.id)))?;
+    let goals = goals(args, &chosen, &shown, place)?;
+    for goal in &goals {
+        refuse_inside_repository(&goal.path, &repository)?;
+    }
+    let bad: u64 = goals.iter().map(|goal| goal.record.bad_bytes).sum();
+    if bad > 0 && args.accept_loss.is_none() {
+        let what = format!("the point has {bad} bytes that could not be read when it was backed up; nothing was written");
+        let place = format!("point {} of {}", chosen.id, chosen.vm);
+        return Err(Failure::new(Exit::Refused, what, place, "restore another point, or --accept-loss bad-extents: they become zeros"));
+    }
+
+    let mut warnings = opened.warnings.clone();
+    warnings.extend(chosen.warnings.iter().cloned());
+    let mut result = RestoreResult {
+        point: chosen.id.to_string(),
+        vm: chosen.vm.clone(),
+        time: units::utc(chosen.time_ms),
+        dry_run: args.dry_run,
+        disks: Vec::new(),
+        vm_home_file: None,
+        nvram_file: None,
+        problems: Vec::new(),
+        elapsed_seconds: 0.0,
+    };
+    if args.dry_run {
+        result.disks = goals.iter().map(planned).collect::<Result<_, _>>()?;
+        refuse_existing(&goals, args)?;
+        result.elapsed_seconds = begun.elapsed().as_secs_f64();
+        return Ok(Done::with(result).in_repository(opened.line()).with_warnings(warnings));
+    }
+    write_home(reader, args, &chosen, &mut result, place)?;
+    let mut failure = None;
+    if !goals.is_empty() {
+        let progress = Progress::start(Mode::of(global.progress, global.quiet));
+        let outcome = restore_disks(reader, args, &chosen, &goals, global.thread_count(), &progress);
+        warnings.extend(progress.finish());
+        let report = outcome?;
+        for (disk, goal) in report.disks.iter().zip(&goals) {
+            if disk.tail_bytes > 0 {
+                let text = format!("{} is larger than {}: its last {} bytes are as they were", goal.path.display(), disk.name, disk.tail_bytes);
+                warnings.push(warning("tail", text));
+            }
+            if !disk.bad.is_empty() {
+                warnings.push(warning("bad_extents", list_bad(disk, goal)?));
+            }
+        }
+        result.disks = lines(&report, &goals);
+        result.problems = report.problems.iter().map(problem_line).collect();
+        failure = damage(&report, &goals);
+    }
+    result.elapsed_seconds = begun.elapsed().as_secs_f64();
+    let attention = result.disks.iter().any(|disk| !disk.bad.is_empty());
+    let done = Done::with(result).in_repository(opened.line()).with_warnings(warnings);
+    Ok(match failure {
+        Some(failure) => done.but(failure),
+        None if attention => done.ending(Exit::Attention),
+        None => done,
+    })
+}
+
+/// The selector, with `--at` put into it.
+fn selector_of(args: &RestoreArgs) -> Result<Selector, Failure> {
+    let selector = parse(&args.selector)?;
+    let Some(at) = &args.at else { return Ok(selector) };
+    let at = parse_time(at, &jiff::tz::TimeZone::system()).map_err(|what| Failure::invalid(what, "--at 2026-11-20T02:00"))?;
+    match selector.what {
+        What::Bare(name) => Ok(Selector { what: What::Vm { name, when: When::AtOrBefore(at) }, ..selector }),
+        What::Vm { name, when: When::Latest(0) } if !args.selector.contains('@') => {
+            Ok(Selector { what: What::Vm { name, when: When::AtOrBefore(at) }, ..selector })
+        }
+        _ => Err(Failure::invalid("--at and the selector both say which point", "write the VM's name with --at, or @TIME without it")),
+    }
+}
+
+/// One disk and where it goes.
+struct Goal<'p> {
+    record: &'p DiskRecord,
+    path: PathBuf,
+}
+
+fn goals<'p>(args: &RestoreArgs, chosen: &Chosen, shown: &'p ShownPoint, place: &str) -> Result<Vec<Goal<'p>>, Failure> {
+    let disks = &shown.record.disks;
+    let find = |name: &str| {
+        disks.iter().find(|disk| disk.name == name).ok_or_else(|| {
+            let names: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
+            let what = format!("point {} has no disk {name:?}", chosen.id);
+            Failure::new(Exit::Invalid, what, place, format!("its disks: {}", names.join(", ")))
+        })
+    };
+    if !args.disks.is_empty() {
+        if let Some(uri) = args.disks.iter().find(|disk| disk.path.contains("://")) {
+            return Err(Failure::not_built("restoring to NBD").with_advice(format!("--disk {}=FILE", uri.name)));
+        }
+        let goal = |disk: &crate::args::NamedPath| Ok(Goal { record: find(&disk.name)?, path: PathBuf::from(&disk.path) });
+        return args.disks.iter().map(goal).collect();
+    }
+    let Some(folder) = &args.to else { return Ok(Vec::new()) };
+    let wanted: Vec<&DiskRecord> = match &chosen.disk {
+        Some(name) => vec![find(name)?],
+        None => disks.iter().collect(),
+    };
+    let goal = |record: &'p DiskRecord| {
+        let name = format!("{}.img", file_name(&record.name));
+        engine::check_file_name(&name).map_err(|error| {
+            Failure::new(Exit::Invalid, error, folder.display(), format!("--disk {}=FILE", record.name))
+        })?;
+        Ok(Goal { record, path: folder.join(name) })
+    };
+    let goals = wanted.into_iter().map(goal).collect::<Result<Vec<Goal<'_>>, Failure>>()?;
+    let mut paths: Vec<&Path> = goals.iter().map(|goal| goal.path.as_path()).collect();
+    paths.sort_unstable();
+    if paths.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+        return Err(Failure::invalid("two disks would get one file name", "give each its file: --disk NAME=FILE"));
+    }
+    Ok(goals)
+}
+
+/// A disk such as `scsi0:0` becomes `scsi0_0`: the name comes from a repository and must not leave the folder.
+fn file_name(disk: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    disk.chars().map(|c| if plain(c) { c } else { '_' }).collect()
+}
+
+/// A restore into the repository would be taken for damage, or worse.
+fn refuse_inside_repository(target: &Path, repository: &Path) -> Result<(), Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| absolute(path));
+    let target = absolute(target);
+    let nearest = target.ancestors().skip(1).find_map(|folder| fs::canonicalize(folder).ok());
+    if nearest.is_some_and(|folder| folder.starts_with(real(repository))) {
+        return Err(Failure::new(Exit::Invalid, "the target lies inside the repository", target.display(), "name a place outside it"));
+    }
+    Ok(())
+}
+
+fn refuse_existing(goals: &[Goal<'_>], args: &RestoreArgs) -> Result<(), Failure> {
+    match goals.iter().find(|goal| !args.overwrite && fs::symlink_metadata(&goal.path).is_ok_and(|about| about.is_file())) {
+        Some(goal) => Err(exists(&goal.path)),
+        None => Ok(()),
+    }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(Exit::Invalid, "the target exists; nothing was written", path.display(), "name another place, or --overwrite")
+}
+
+fn planned(goal: &Goal<'_>) -> Result<RestoreDisk, Failure> {
+    Ok(RestoreDisk {
+        name: goal.record.name.clone(),
+        target: goal.path.display().to_string(),
+        size_bytes: goal.record.bytes,
+        written_bytes: 0,
+        skipped_bytes: 0,
+        hole_bytes: 0,
+        bad: Vec::new(),
+        lost: Vec::new(),
+        tail_bytes: 0,
+    })
+}
+
+/// Document and NVRAM, of this point and no other, byte for byte.
+fn write_home(reader: &Reader, args: &RestoreArgs, chosen: &Chosen, result: &mut RestoreResult, place: &str) -> Result<(), Failure> {
+    if args.vm_home_out.is_none() && args.nvram_out.is_none() {
+        return Ok(());
+    }
+    let home = restore_home(reader, chosen.id).map_err(|error| Failure::of(&error, error.kind(), place))?;
+    if let Some(path) = &args.nvram_out {
+        let Some((_, bytes)) = &home.nvram else {
+            let what = format!("the VM home of point {} has no NVRAM", chosen.id);
+            return Err(Failure::new(Exit::Missing, what, place, "leave --nvram-out away"));
+        };
+        write_private(path, bytes, "--nvram-out")?;
+        result.nvram_file = Some(path.display().to_string());
+    }
+    if let Some(path) = &args.vm_home_out {
+        write_private(path, &home.document, "--vm-home-out")?;
+        result.vm_home_file = Some(path.display().to_string());
+    }
+    Ok(())
+}
+
+fn restore_disks(
+    reader: &Reader,
+    args: &RestoreArgs,
+    chosen: &Chosen,
+    goals: &[Goal<'_>],
+    threads: usize,
+    progress: &Progress,
+) -> Result<RestoreReport, Failure> {
+    if let Some(folder) = &args.to {
+        fs::create_dir_all(folder).map_err(|error| {
+            Failure::new(Exit::Invalid, format!("the folder cannot be made: {error}"), folder.display(), "name another folder")
+        })?;
+    }
+    let options = FileTargetOptions {
+        if_exists: if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse },
+        space: if args.no_sparse { Space::Reserved } else { Space::Sparse },
+    };
+    let target = |goal: &Goal<'_>| {
+        let target = FileTarget::at(&goal.path, options)
+            .map_err(|error| target_failure(&error, &goal.record.name, &goal.path))?;
+        Ok((goal.record.name.clone(), Arc::new(target) as Arc<dyn Target>))
+    };
+    let disks = goals.iter().map(target).collect::<Result<Vec<_>, Failure>>()?;
+    let bad_extents = if args.accept_loss.is_some() { BadExtents::AcceptAsZeros } else { BadExtents::Refuse };
+    let job = RestoreJob { point: chosen.id, disks };
+    restore(reader, &job, &RestoreOptions { threads, bad_extents }, progress).map_err(|error| match &error {
+        RestoreError::Target { disk, source } => {
+            let goal = goals.iter().find(|goal| goal.record.name == *disk);
+            target_failure(source, disk, goal.map_or(Path::new("the target"), |goal| goal.path.as_path()))
+        }
+        RestoreError::BadExtents { .. } => Failure { exit: Exit::Refused, ..Failure::of(&error, error.kind(), &chosen.vm) },
+        RestoreError::NoRoom { .. } => Failure::of(&error, error.kind(), place_of(goals)).with_advice("make room, or name another place"),
+        _ => Failure::of(&error, error.kind(), place_of(goals)),
+    })
+}
+
+fn place_of(goals: &[Goal<'_>]) -> String {
+    goals.iter().map(|goal| goal.path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn target_failure(error: &engine::TargetError, disk: &str, path: &Path) -> Failure {
+    use engine::TargetError;
+    match error {
+        TargetError::Exists { path } => exists(path),
+        TargetError::TooSmall { .. } => Failure::of(error, error.kind(), disk).with_advice("name a target of at least the disk's size"),
+        TargetError::Full { .. } => {
+            Failure::of(error, error.kind(), path.display()).with_advice("make room and run the same command again: it continues")
+        }
+        _ => Failure::of(error, error.kind(), format!("{disk} -> {}", path.display())),
+    }
+}
+
+/// The zeros that stand for what could not be read are listed beside the disk, so that nobody takes them for data.
+fn list_bad(disk: &engine::RestoredDisk, goal: &Goal<'_>) -> Result<String, Failure> {
+    let mut list = goal.path.clone().into_os_string();
+    list.push(".bad");
+    let list = PathBuf::from(list);
+    let lines: String =
+        disk.bad.iter().map(|range| format!("{} {}\n", range.start, range.end.saturating_sub(range.start))).collect();
+    fs::write(&list, lines).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the list of bad extents cannot be written: {error}"), list.display(), "make room and run it again")
+    })?;
+    Ok(format!("{}: {} stretches were never read and are zeros now; they are listed in {}", disk.name, disk.bad.len(), list.display()))
+}
+
+fn lines(report: &RestoreReport, goals: &[Goal<'_>]) -> Vec<RestoreDisk> {
+    let line = |(disk, goal): (&engine::RestoredDisk, &Goal<'_>)| RestoreDisk {
+        name: disk.name.clone(),
+        target: goal.path.display().to_string(),
+        size_bytes: disk.bytes,
+        written_bytes: disk.written_bytes,
+        skipped_bytes: disk.skipped_bytes,
+        hole_bytes: disk.hole_bytes,
+        bad: disk.bad.iter().map(range_line).collect(),
+        lost: disk.lost.iter().map(range_line).collect(),
+        tail_bytes: disk.tail_bytes,
+    };
+    report.disks.iter().zip(goals).map(line).collect()
+}
+
+/// The good ranges are written, the file keeps the name of an unfinished restore.
+fn damage(report: &RestoreReport, goals: &[Goal<'_>]) -> Option<Failure> {
+    let hurt: Vec<&str> = report.disks.iter().filter(|disk| !disk.is_whole()).map(|disk| disk.name.as_str()).collect();
+    if hurt.is_empty() && report.problems.is_empty() {
+        return None;
+    }
+    let what = format!("{} could not be restored whole; what is good was written to NAME.part", hurt.join(", "));
+    let advice = "strongroom verify --read-data names what is damaged; copy those objects back, or restore another point";
+    Some(Failure::new(Exit::Damaged, what, place_of(goals), advice))
+}

@@ -1,0 +1,51 @@
+//! What a run says in the end: one document for programs, or text for people; errors in three labels.
+//!
+//! **Invariant:** standard output carries the result and nothing else; everything else goes to standard error.
+
+mod envelope;
+mod errors;
+mod human;
+mod results;
+mod schema;
+
+use std::io::{self, Write};
+
+pub use envelope::{Ending, Envelope, ErrorLine, HeadLine, Outcome, RepositoryLine, WarningLine};
+pub use errors::{Palette, render_failure, render_warning};
+pub use human::table;
+pub use results::{
+    BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine, GenerateResult,
+    HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine, ProblemLine, RangeLine,
+    RestoreDisk, RestoreResult, SecretLine, ShowDisk, ShowPoint, ShowResult, SlotLine, StatsResult, StatsTotals, StatsVm,
+    StreamLine, VerdictLine, VerifyResult, VersionResult,
+};
+pub use schema::{SCHEMAS, write_schemas};
+
+/// A result: one struct, two forms.
+pub trait Report {
+    /// As a person reads it.
+    fn human(&self, out: &mut dyn Write) -> io::Result<()>;
+    /// As a program reads it.
+    fn json(&self, ending: &Ending<'_>, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// How a result is shown to people; the document form follows from the struct.
+pub trait Human {
+    /// As a person reads it.
+    fn show(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+impl<T: Human + serde::Serialize> Report for T {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.show(out)
+    }
+
+    fn json(&self, ending: &Ending<'_>, out: &mut dyn Write) -> io::Result<()> {
+        envelope::write(ending, Some(self), out)
+    }
+}
+
+/// The document of a run that has no result.
+pub fn json_without_result(ending: &Ending<'_>, out: &mut dyn Write) -> io::Result<()> {
+    envelope::write::<()>(ending, None, out)
+}

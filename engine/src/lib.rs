@@ -1,0 +1,87 @@
+//! How the bytes of a Strongroom repository move.
+//!
+//! | row | rooms |
+//! |---|---|
+//! | conductors | `backup`, `restore`, `verify`, `listing` |
+//! | roles | `repository`, `session`, `captured_home`, `verdict` |
+//! | stages | `pipeline`, `frame_writer`, `dedup`, `source`, `target`, `map_walk` |
+//! | durable nouns | `pack_sink`, `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder` |
+//! | ground | `store`, `monitor`, `clock`, `entropy`, `error` |
+//!
+//! **Invariant:** each row imports only rows below it. Nothing here prints, reads a terminal or names VMware.
+
+mod backup;
+mod byte_ranges;
+mod captured_home;
+mod catalog;
+mod clock;
+mod dedup;
+mod entropy;
+mod error;
+mod frame_writer;
+mod index;
+mod index_sync;
+mod keys_admin;
+mod listing;
+mod log;
+mod map_walk;
+mod monitor;
+mod pack_reader;
+mod pack_sink;
+mod pipeline;
+mod problem;
+mod read_error;
+mod repository;
+mod restore;
+mod session;
+mod source;
+mod state_folder;
+mod store;
+mod target;
+mod verdict;
+mod verify;
+
+pub use backup::{BackupError, BackupJob, BackupOptions, BackupReport, DiskReport, JobDisk, OnBad, backup};
+pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError};
+pub use catalog::CatalogError;
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random};
+pub use error::Kind;
+pub use frame_writer::WriteError;
+pub use index::Location;
+pub use log::{
+    Appended, CommitDraft, Log, LogError, LogHead, PackState, PackStatus, PointState, PointStatus, Refusal, SessionState,
+    SessionStatus, SlotState, State, VoidRecord,
+};
+pub use monitor::{Event, Monitor, Silent, Step};
+pub use pack_reader::{FrameBuffers, PackError, PackReader};
+pub use pack_sink::SinkError;
+pub use pipeline::StoreDiskError;
+pub use read_error::ReadError;
+pub use repository::{
+    Environment, InitError, InitReport, NewRepository, NewSlotSecret, OpenError, Reader, UnlockError, Writer, init, open_reader,
+    open_writer,
+};
+pub use session::SessionError;
+pub use source::{DiskSource, MemorySource, RawImage, SourceError, SourceOpenError};
+pub use state_folder::{SessionLock, StateFolder, StateFolderError, VmLock};
+pub use store::{
+    Caps, Deleted, Listed, LocalStore, MemoryStore, Name, NameKind, Prefix, PutNew, Reaction, ReadOnlyStore, Store, StoreError,
+};
+pub use keys_admin::{KeyError, SlotInfo, add_slot, change_secret, remove_slot, slots};
+pub use listing::{
+    Diff, DiffError, DiskDiff, HomeChange, HomeSummary, ListedPoint, SecretSummary, ShownPoint, Side, Stats, StreamSummary,
+    Totals, VmStats, diff, disk_extents, list, show, stats,
+};
+pub use map_walk::{Found, MapWalk, Visitor};
+pub use problem::{Cost, Part, Problem};
+pub use restore::{
+    BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome, restore,
+    restore_home,
+};
+pub use target::{
+    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NullTarget, Room, Space, Start, Target, TargetError,
+    check_file_name,
+};
+pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
+pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_without_key};

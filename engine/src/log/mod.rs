@@ -1,0 +1,51 @@
+//! The log: numbered, hash-chained entries, created if absent. The only point of order of a repository.
+
+mod append;
+mod deciders;
+mod error;
+mod head;
+mod replay;
+mod rules;
+mod state;
+
+use std::sync::Arc;
+
+use repo_format::{Digest, Keyring};
+
+use crate::store::Store;
+
+pub use append::Appended;
+pub use deciders::{CommitDraft, Refusal, decide_close, decide_commit, decide_key_change, decide_open};
+pub use error::LogError;
+pub use head::LogHead;
+pub use state::{
+    PackState, PackStatus, PointState, PointStatus, SessionState, SessionStatus, SlotState, State, VoidRecord,
+};
+
+/// A log replayed up to a head.
+pub struct Log {
+    store: Arc<dyn Store>,
+    keys: Arc<Keyring>,
+    head: LogHead,
+    state: State,
+    voids: Vec<VoidRecord>,
+    /// What `prev` of entry 1 must be.
+    config_digest: Digest,
+}
+
+impl Log {
+    /// What the log says exists.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its newest entry.
+    pub fn head(&self) -> LogHead {
+        self.head
+    }
+
+    /// Records without effect.
+    pub fn voids(&self) -> &[VoidRecord] {
+        &self.voids
+    }
+}

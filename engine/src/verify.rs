@@ -1,0 +1,144 @@
+//! Verification: the restore walk without a target, so that what it proves is what a restore does.
+//!
+//! | depth | what is looked at |
+//! |---|---|
+//! | quick | log, config and key slot copies; every pack is there with its length; maps of all live points, and every chunk they name is in the directory of a pack |
+//! | read data | in addition whole packs: name, both footers and directories, shards, every frame opened, every chunk hashed again |
+//! | without key | names, checksums and the chain of the log: what a storage host can check that holds no key |
+
+mod costs;
+mod objects;
+mod quick;
+mod read_data;
+mod without_key;
+
+use repo_format::ChunkId;
+
+use crate::{
+    catalog::CatalogError,
+    error::Kind,
+    monitor::{Event, Monitor},
+    problem::Problem,
+    read_error::ReadError,
+    repository::Reader,
+    store::StoreError,
+};
+
+pub use without_key::verify_without_key;
+
+/// How much of the packs is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Directories only.
+    Quick,
+    /// Whole packs.
+    ReadData(Share),
+}
+
+/// Which of the packs are read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All.
+    Whole,
+    /// At least this many hundredths of their bytes: those verified longest ago.
+    Percent(u8),
+}
+
+/// What to verify, and how.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// How deep.
+    pub depth: Depth,
+    /// Only what these restore points need; empty: everything.
+    pub points: Vec<ChunkId>,
+    /// Threads that read and check packs.
+    pub threads: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// All of it; empty: none.
+    pub problems: Vec<Problem>,
+    /// Packs read whole.
+    pub packs_checked: u64,
+    /// Packs that are there by the log, or by the store where there is no key.
+    pub packs_total: u64,
+    /// Bytes of packs read whole.
+    pub bytes_read: u64,
+    /// Restore points whose maps were walked.
+    pub points_checked: u64,
+    /// When the pack that was not read for longest was read: `None` for never, or if there is no pack.
+    pub oldest_verified_ms: Option<u64>,
+}
+
+/// Why a verification was not finished. What is wrong with the repository is no error but a [`Problem`].
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// No such restore point is live.
+    #[error("no restore point {point}")]
+    Point {
+        /// What was asked for.
+        point: ChunkId,
+    },
+    /// There is no repository.
+    #[error("{place} is no repository: {what}")]
+    NoRepository {
+        /// Where was looked.
+        place: String,
+        /// What is missing.
+        what: String,
+    },
+    /// The repository cannot be read right now.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store cannot be read right now.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ages of earlier verifications cannot be kept.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Somebody asked to stop. What was read counts.
+    #[error("interrupted; the packs read so far count as verified")]
+    Interrupted,
+}
+
+impl VerifyError {
+    /// How to react.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Point { .. } => Kind::Missing,
+            Self::NoRepository { .. } => Kind::NoRepository,
+            Self::Read(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Catalog(_) => Kind::Unavailable,
+            Self::Interrupted => Kind::Interrupted,
+        }
+    }
+}
+
+/// Verifies a repository with its keys.
+pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -> Result<VerifyReport, VerifyError> {
+    let points = quick::chosen_points(reader, &options.points)?;
+    let mut problems = objects::check(reader)?;
+    let mut damage = quick::check_presence(reader)?;
+    let mut report = VerifyReport { packs_total: quick::packs(reader).count() as u64, ..VerifyReport::default() };
+    if let Depth::ReadData(share) = options.depth {
+        let mut packs = quick::packs_to_read(reader, &damage);
+        if !options.points.is_empty() {
+            let needed = costs::packs_of(reader, &points, monitor)?;
+            packs.retain(|pack| needed.contains(&pack.ordinal));
+        }
+        let packs = read_data::chosen(packs, share, &|name| read_data::last_verified(reader, name))?;
+        monitor.event(&Event::Phase { name: "read packs", total_bytes: packs.iter().map(|pack| pack.bytes).sum() });
+        report.bytes_read = packs.iter().map(|pack| pack.bytes).sum();
+        report.packs_checked = packs.len() as u64;
+        read_data::read(reader, &packs, options.threads, monitor, &mut damage)?;
+    }
+    monitor.event(&Event::Phase { name: "walk maps", total_bytes: 0 });
+    report.points_checked = points.len() as u64;
+    problems.extend(costs::walk(reader, &points, damage, monitor)?);
+    report.problems = problems;
+    report.oldest_verified_ms = read_data::oldest_verified(reader)?;
+    Ok(report)
+}

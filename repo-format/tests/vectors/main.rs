@@ -1,0 +1,86 @@
+//! Every file of `tests/vectors` (at the root) holds: what it says is accepted gives what it says, what it says is refused
+//! is refused in that way. SPEC.md section 22.
+//!
+//! A new kind of object: a module with `decode`, and a line in [`decode`]. What `decode` puts into [`Outputs`] is compared
+//! with the file's `out.…` lines, all of them both ways.
+
+mod chunker;
+mod config;
+mod key_slot;
+mod vector;
+
+use std::{collections::BTreeSet, path::Path};
+
+use repo_format::{ErrorKind, FormatError};
+
+use self::vector::{Outputs, Vector};
+
+const OBJECTS: [&str; 3] = ["chunker", "config", "key_slot"];
+
+fn decode(vector: &Vector) -> Result<Outputs, FormatError> {
+    match vector.text("object") {
+        "chunker" => Ok(chunker::decode(vector)),
+        "config" => config::decode(vector),
+        "key_slot" => key_slot::decode(vector),
+        other => panic!("no such object: {other}"),
+    }
+}
+
+fn all() -> Vec<Vector> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    paths.sort();
+    paths.iter().map(|path| Vector::read(path)).collect()
+}
+
+fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Damaged => "damaged",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::WrongKey => "wrong_key",
+        ErrorKind::Invalid => "invalid",
+    }
+}
+
+/// What is wrong with this vector, if anything.
+fn complaint(vector: &Vector) -> Option<String> {
+    let found = decode(vector);
+    match (vector.text("expect"), found) {
+        ("ok", Ok(found)) => (found != vector.outputs()).then(|| format!("{found:#?}, not {:#?}", vector.outputs())),
+        ("ok", Err(error)) => Some(format!("refused: {error}")),
+        ("reject", Ok(_)) => Some("accepted".to_owned()),
+        ("reject", Err(error)) => {
+            let found = kind_name(error.kind);
+            (found != vector.text("kind")).then(|| format!("{found}, not {}: {error}", vector.text("kind")))
+        }
+        (other, _) => Some(format!("expect: {other}?")),
+    }
+}
+
+#[test]
+fn every_vector_holds() {
+    let complaints: Vec<String> =
+        all().iter().filter_map(|vector| complaint(vector).map(|text| format!("{}: {text}", vector.name()))).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_object_has_vectors_of_both_kinds() {
+    let found: BTreeSet<(String, String)> =
+        all().iter().map(|vector| (vector.text("object").to_owned(), vector.text("expect").to_owned())).collect();
+    for object in OBJECTS {
+        assert!(found.contains(&(object.to_owned(), "ok".to_owned())), "{object}");
+        // A chunker refuses nothing.
+        assert!(object == "chunker" || found.contains(&(object.to_owned(), "reject".to_owned())), "{object}");
+    }
+}
+
+#[test]
+fn a_vector_is_named_after_its_object_and_makes_a_claim_of_its_own() {
+    let mut claims = BTreeSet::new();
+    for vector in all() {
+        assert!(vector.name().starts_with(&format!("{}-", vector.text("object"))), "{}", vector.name());
+        assert!(claims.insert(vector.text("claim").to_owned()), "{}: claimed twice", vector.name());
+    }
+}
