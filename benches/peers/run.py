@@ -15,7 +15,7 @@ Steps, each done by every program before the next begins, in an order that turns
   restore            the last night of VM 1 (median of --reps): wall time and the sync after it; then compared byte for byte
   verify             everything read back and authenticated (median of --reps)
 Images and repositories are read into the page cache before each step, for all alike. Stored bytes are the growth of the repository.
-Measured per step: wall time, CPU (user + system), peak resident memory, sync after it, and how many cores everyone else used meanwhile.
+Measured per step: wall time, CPU (user + system), peak resident memory (of the largest process; 21 MiB or less are run.py itself), sync after it, and how many cores everyone else used meanwhile.
 Writes OUT/results.json and OUT/table.md. Ends with 1 if a line of the acceptance table is missed, 2 if a program failed
 or brought back other bytes.
 """

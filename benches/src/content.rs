@@ -23,11 +23,71 @@ pub enum Kind {
 }
 
 const WORDS: &[&str] = &[
-    "return", "self", "value", "if", "let", "the", "of", "for", "in", "error", "name", "data", "size", "index", "buffer", "result",
-    "string", "path", "file", "state", "config", "request", "session", "order", "account", "queue", "worker", "cache", "status",
-    "update", "insert", "select", "timeout", "retry", "connection", "accepted", "failed", "invoice", "customer", "payment", "shard",
-    "replica", "upstream", "latency", "method", "kernel", "systemd", "postgres", "nginx", "disk", "usage", "warning", "blocked",
-    "berlin", "paris", "london", "tokyo", "street", "address", "shipped", "pending", "mutex", "thread", "vector", "template",
+    "return",
+    "self",
+    "value",
+    "if",
+    "let",
+    "the",
+    "of",
+    "for",
+    "in",
+    "error",
+    "name",
+    "data",
+    "size",
+    "index",
+    "buffer",
+    "result",
+    "string",
+    "path",
+    "file",
+    "state",
+    "config",
+    "request",
+    "session",
+    "order",
+    "account",
+    "queue",
+    "worker",
+    "cache",
+    "status",
+    "update",
+    "insert",
+    "select",
+    "timeout",
+    "retry",
+    "connection",
+    "accepted",
+    "failed",
+    "invoice",
+    "customer",
+    "payment",
+    "shard",
+    "replica",
+    "upstream",
+    "latency",
+    "method",
+    "kernel",
+    "systemd",
+    "postgres",
+    "nginx",
+    "disk",
+    "usage",
+    "warning",
+    "blocked",
+    "berlin",
+    "paris",
+    "london",
+    "tokyo",
+    "street",
+    "address",
+    "shipped",
+    "pending",
+    "mutex",
+    "thread",
+    "vector",
+    "template",
 ];
 
 /// `length` bytes of a file of this kind; the same for the same `random`.
@@ -37,7 +97,9 @@ pub fn make(kind: Kind, length: usize, random: &mut Random) -> Vec<u8> {
         Kind::Program => program(length, random),
         Kind::Media => random.bytes(length),
         Kind::Log => log(length, random),
-        Kind::Database => (0..length.div_ceil(PAGE)).flat_map(|number| page(number as u64, random)).take(length).collect(),
+        Kind::Database => {
+            (0..length.div_ceil(PAGE)).flat_map(|number| page(number as u64, random)).take(length).collect()
+        }
     }
 }
 
@@ -51,15 +113,45 @@ fn source(length: usize, random: &mut Random) -> Vec<u8> {
             0 => writeln!(out, "{:indent$}// {}", "", phrase(random, 8)),
             1 => {
                 indent = (indent + 4).min(16);
-                writeln!(out, "{:i$}fn {}({}: &{}) -> {} {{", "", random.skewed(&own), random.skewed(&own), random.skewed(WORDS), random.skewed(&own), i = indent - 4)
+                writeln!(
+                    out,
+                    "{:i$}fn {}({}: &{}) -> {} {{",
+                    "",
+                    random.skewed(&own),
+                    random.skewed(&own),
+                    random.skewed(WORDS),
+                    random.skewed(&own),
+                    i = indent - 4
+                )
             }
             2 => {
                 indent = indent.saturating_sub(4);
                 writeln!(out, "{:indent$}}}\n", "")
             }
-            3 => writeln!(out, "{:indent$}if {} == {} {{ return {:?}; }}", "", random.skewed(&own), random.below(4096), phrase(random, 3)),
-            4 => writeln!(out, "{:indent$}const {}: u64 = {:#x};", "", random.skewed(&own), random.next_u64() >> random.below(60)),
-            _ => writeln!(out, "{:indent$}{} = {}.{}({});", "", random.skewed(&own), random.skewed(&own), random.skewed(WORDS), random.skewed(&own)),
+            3 => writeln!(
+                out,
+                "{:indent$}if {} == {} {{ return {:?}; }}",
+                "",
+                random.skewed(&own),
+                random.below(4096),
+                phrase(random, 3)
+            ),
+            4 => writeln!(
+                out,
+                "{:indent$}const {}: u64 = {:#x};",
+                "",
+                random.skewed(&own),
+                random.next_u64() >> random.below(60)
+            ),
+            _ => writeln!(
+                out,
+                "{:indent$}{} = {}.{}({});",
+                "",
+                random.skewed(&own),
+                random.skewed(&own),
+                random.skewed(WORDS),
+                random.skewed(&own)
+            ),
         };
     }
     out.truncate(length);
@@ -73,7 +165,8 @@ fn phrase(random: &mut Random, words: u64) -> String {
 
 /// Machine code by its statistics: few opcodes, small operands, addresses that share their high bytes, tables, strings, padding.
 fn program(length: usize, random: &mut Random) -> Vec<u8> {
-    let opcodes: Vec<[u8; 3]> = (0..160).map(|_| [0x48 | random.below(5) as u8, random.next_u64() as u8, random.next_u64() as u8]).collect();
+    let opcodes: Vec<[u8; 3]> =
+        (0..160).map(|_| [0x48 | random.below(5) as u8, random.next_u64() as u8, random.next_u64() as u8]).collect();
     let targets: Vec<u32> = (0..300).map(|_| random.below(1 << 20) as u32).collect();
     let mut out = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0".to_vec();
     let mut address = 0x40_0000_u64;
@@ -162,7 +255,15 @@ fn row(random: &mut Random) -> Vec<u8> {
     row.extend_from_slice(&(random.below(1 << 24) as u32).to_le_bytes());
     row.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 2, 9, 24, 0]);
     row.extend_from_slice(&random.below(10_000_000).to_le_bytes());
-    let _ = write!(row, "{}|{}@{}.example|{}.{:02}|", phrase(random, 3), random.skewed(WORDS), random.skewed(WORDS), random.below(9999), random.below(100));
+    let _ = write!(
+        row,
+        "{}|{}@{}.example|{}.{:02}|",
+        phrase(random, 3),
+        random.skewed(WORDS),
+        random.skewed(WORDS),
+        random.below(9999),
+        random.below(100)
+    );
     row.extend_from_slice(&random.bytes(16));
     row.resize(row.len().next_multiple_of(8), 0);
     row

@@ -47,7 +47,7 @@ impl BigIndex {
 
     /// Entries of all runs.
     pub fn entry_count(&self) -> u64 {
-        self.0.entry_count()
+        self.0.runs().iter().map(|mounted| mounted.run.entry_count()).sum()
     }
 }
 

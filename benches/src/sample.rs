@@ -5,8 +5,8 @@
 use std::{fs::File, os::unix::fs::FileExt as _, sync::OnceLock};
 
 use repo_format::{
-    Chunker, ChunkerKind, Chunking, Class, Compression, Compressor, Config, FrameBuilder, HashedChunk, Keyring, PackBuilder, PackHead,
-    PackLayout, PlainFrame, RepositoryId, RepositoryKeys, RunEnd, Salt, SealedFrame, SessionId,
+    Chunker, ChunkerKind, Chunking, Class, Compression, Compressor, Config, FrameBuilder, HashedChunk, Keyring,
+    PackBuilder, PackHead, PackLayout, PlainFrame, RepositoryId, RepositoryKeys, RunEnd, Salt, SealedFrame, SessionId,
 };
 
 use crate::{content, random::Random};
@@ -27,7 +27,9 @@ fn of_image(path: &std::ffi::OsStr) -> Vec<u8> {
     let mut out = Vec::with_capacity(SAMPLE_BYTES);
     let mut piece = vec![0; PIECE];
     // Two walks over different thirds of the image give a spread without reading all of it.
-    for offset in (0..bytes / PIECE as u64).step_by(3).chain((1..bytes / PIECE as u64).step_by(3)).map(|n| n * PIECE as u64) {
+    for offset in
+        (0..bytes / PIECE as u64).step_by(3).chain((1..bytes / PIECE as u64).step_by(3)).map(|n| n * PIECE as u64)
+    {
         file.read_exact_at(&mut piece, offset).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let cells = piece.chunks_exact(16 << 10).filter(|cell| cell.iter().any(|byte| *byte != 0));
         cells.for_each(|cell| out.extend_from_slice(cell));
@@ -141,6 +143,11 @@ pub fn nonce(n: usize) -> [u8; 24] {
 
 /// An empty data pack of the defaults.
 pub fn pack_builder(salt: u8, buffer: Vec<u8>) -> PackBuilder {
-    let head = PackHead { class: Class::Data, epoch: 1, session: SessionId::from_bytes([1; 16]), salt: Salt::from_bytes([salt; 32]) };
+    let head = PackHead {
+        class: Class::Data,
+        epoch: 1,
+        session: SessionId::from_bytes([1; 16]),
+        salt: Salt::from_bytes([salt; 32]),
+    };
     PackBuilder::with_buffer(head, PackLayout::of(&config(), Class::Data), buffer)
 }

@@ -24,10 +24,11 @@ fn cut(bencher: Bencher, kind: ChunkerKind) {
     bencher.counter(BytesCount::new(disk.len())).bench(|| sample::cut(&chunker, &chunking, disk));
 }
 
-/// Looking for holes: the first thing done to every cell.
+/// Looking for holes where there are some, in the form of the engine's loop; data shows itself in its first bytes and costs nothing.
 #[divan::bench]
 fn zero_cells(bencher: Bencher) {
     let zeros = vec![0_u8; 16 << 20];
-    let is_zero = |cell: &[u8]| cell.iter().all(|byte| *byte == 0);
+    let is_zero =
+        |cell: &[u8]| cell.as_chunks::<64>().0.iter().all(|block| block.iter().fold(0, |all, byte| all | byte) == 0);
     bencher.counter(BytesCount::new(zeros.len())).bench(|| zeros.chunks(16 << 10).filter(|cell| is_zero(cell)).count());
 }

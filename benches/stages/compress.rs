@@ -11,7 +11,8 @@ fn main() {
         let frames = sample::frames();
         let plain: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
         for level in [1, 2, 3] {
-            let stored: usize = sample::sealed(&frames, Compression::Zstd(level)).iter().map(|frame| frame.bytes().len()).sum();
+            let stored: usize =
+                sample::sealed(&frames, Compression::Zstd(level)).iter().map(|frame| frame.bytes().len()).sum();
             println!("zstd {level}: {plain} bytes -> {stored}, ratio {:.3}", plain as f64 / stored as f64);
         }
     }
@@ -34,7 +35,8 @@ fn compress(bencher: Bencher, level: i32) {
 #[divan::bench(args = [1, 2, 3])]
 fn decompress(bencher: Bencher, level: i32) {
     let frames = sample::frames();
-    let compressed: Vec<_> = frames.iter().map(|frame| zstd::bulk::compress(frame.bytes(), level).expect("compresses")).collect();
+    let compressed: Vec<_> =
+        frames.iter().map(|frame| zstd::bulk::compress(frame.bytes(), level).expect("compresses")).collect();
     let mut zstd = zstd::bulk::Decompressor::new().expect("a context");
     let mut out = Vec::with_capacity(4 << 20);
     bencher.counter(BytesCount::new(sample::disk().len())).bench_local(|| {

@@ -5,7 +5,10 @@
 
 use std::sync::OnceLock;
 
-use divan::{Bencher, counter::{BytesCount, ItemsCount}};
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
 use repo_format::ChunkId;
 use strongroom_benches::{
     index::{BigIndex, absent_id, nth_id},

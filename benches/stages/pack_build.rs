@@ -25,7 +25,9 @@ fn pack_build(bencher: Bencher) {
                 }
                 pack.push(frame).expect("fits");
             }
-            let full = pack.finish(sample::keys(), PackClose::Full, sample::nonce(1), &mut |bytes| random.fill(bytes)).expect("finishes");
+            let full = pack
+                .finish(sample::keys(), PackClose::Full, sample::nonce(1), &mut |bytes| random.fill(bytes))
+                .expect("finishes");
             buffer = full.into_bytes();
         });
 }

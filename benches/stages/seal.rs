@@ -10,7 +10,8 @@ fn main() {
     divan::main();
 }
 
-const CHOICES: [Compression; 4] = [Compression::Stored, Compression::Zstd(1), Compression::Zstd(2), Compression::Zstd(3)];
+const CHOICES: [Compression; 4] =
+    [Compression::Stored, Compression::Zstd(1), Compression::Zstd(2), Compression::Zstd(3)];
 
 #[divan::bench(args = CHOICES)]
 fn seal(bencher: Bencher, compression: Compression) {
@@ -34,7 +35,8 @@ fn open(bencher: Bencher, compression: Compression) {
             work.clear();
             work.extend_from_slice(frame.bytes());
             let reused = std::mem::take(&mut buffer);
-            let opened = open_frame_into(reused, Class::Data, 1, frame.entry(), &mut work, sample::keys(), &mut decompressor);
+            let opened =
+                open_frame_into(reused, Class::Data, 1, frame.entry(), &mut work, sample::keys(), &mut decompressor);
             buffer = opened.expect("opens").into_buffer();
         }
     });
@@ -51,7 +53,9 @@ fn open_and_hash(bencher: Bencher) {
             work.clear();
             work.extend_from_slice(frame.bytes());
             let reused = std::mem::take(&mut buffer);
-            let opened = open_frame_into(reused, Class::Data, 1, frame.entry(), &mut work, sample::keys(), &mut decompressor).expect("opens");
+            let opened =
+                open_frame_into(reused, Class::Data, 1, frame.entry(), &mut work, sample::keys(), &mut decompressor)
+                    .expect("opens");
             for chunk in 0..opened.len() {
                 divan::black_box(opened.chunk(chunk, sample::keys()).expect("is itself").id());
             }

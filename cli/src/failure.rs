@@ -22,13 +22,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with its three texts.
     pub fn new(exit: Exit, what: impl Display, place: impl Display, advice: impl Display) -> Self {
-        Self {
-            exit,
-            what: what.to_string(),
-            place: place.to_string(),
-            advice: advice.to_string(),
-            causes: Vec::new(),
-        }
+        Self { exit, what: what.to_string(), place: place.to_string(), advice: advice.to_string(), causes: Vec::new() }
     }
 
     /// Something on the command line is wrong; nothing was changed.

@@ -64,9 +64,8 @@ mod tests {
     use super::*;
 
     fn picked(flag: Option<&str>, variables: &[(&str, &str)], xdg: bool) -> Option<PathBuf> {
-        let variable = |name: &str| {
-            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| PathBuf::from(value))
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(found, _)| *found == name).map(|(_, value)| PathBuf::from(value));
         let xdg = xdg.then(|| (PathBuf::from("/home/u/.cache"), PathBuf::from("/home/u/.local/state")));
         let around = Surroundings { variable: &variable, xdg };
         pick(flag.map(Path::new), "STATE", &around, |xdg| &xdg.1).ok()

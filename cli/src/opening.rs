@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use engine::{Environment, LocalStore, Reader, StateFolder, Store, SystemClock, SystemEntropy, Writer, open_reader, open_writer};
+use engine::{
+    Environment, LocalStore, Reader, StateFolder, Store, SystemClock, SystemEntropy, Writer, open_reader, open_writer,
+};
 use repo_format::Digest;
 
 use crate::{
@@ -40,8 +42,14 @@ pub fn repository_path(global: &GlobalArgs) -> Result<PathBuf, Failure> {
         }
         (None, Some(url), None) => url,
         (None, None, Some(file)) => {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|error| Failure::new(Exit::Invalid, format!("STRONGROOM_REPOSITORY_FILE cannot be read: {error}"), &file, "check the path"))?;
+            let text = std::fs::read_to_string(&file).map_err(|error| {
+                Failure::new(
+                    Exit::Invalid,
+                    format!("STRONGROOM_REPOSITORY_FILE cannot be read: {error}"),
+                    &file,
+                    "check the path",
+                )
+            })?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
         (None, None, None) => {
@@ -125,7 +133,8 @@ fn open_with<H: AsReader>(
     let mut warnings: Vec<WarningLine> = warnings.collect();
     let voids = handle.reader().log().voids().len();
     if voids > 0 {
-        let message = format!("{voids} records of the log break its rules and are ignored; strongroom verify names them");
+        let message =
+            format!("{voids} records of the log break its rules and are ignored; strongroom verify names them");
         warnings.push(WarningLine { code: "void_records".to_owned(), message });
     }
     Ok(Opened { handle, place, warnings })
@@ -142,7 +151,12 @@ fn check_there(path: &Path) -> Result<(), Failure> {
                 true
             } else {
                 let what = format!("the repository cannot be reached: {error}");
-                return Err(Failure::new(Exit::Unavailable, what, path.display(), "make the folder reachable and run the command again"));
+                return Err(Failure::new(
+                    Exit::Unavailable,
+                    what,
+                    path.display(),
+                    "make the folder reachable and run the command again",
+                ));
             }
         }
         _ => false,
@@ -150,7 +164,12 @@ fn check_there(path: &Path) -> Result<(), Failure> {
     if !missing {
         return Ok(());
     }
-    Err(Failure::new(Exit::NoRepository, "there is no repository here", path.display(), "check --repo, or make a repository: strongroom init"))
+    Err(Failure::new(
+        Exit::NoRepository,
+        "there is no repository here",
+        path.display(),
+        "check --repo, or make a repository: strongroom init",
+    ))
 }
 
 /// Both handles can read.

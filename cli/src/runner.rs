@@ -77,7 +77,12 @@ impl Voice {
         match said {
             // A reader that has seen enough is no failure of the work.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe && done.exit == Exit::Done => {
-                let failure = Failure::new(Exit::Failed, format!("the result cannot be written: {error}"), "standard output", "give it room");
+                let failure = Failure::new(
+                    Exit::Failed,
+                    format!("the result cannot be written: {error}"),
+                    "standard output",
+                    "give it room",
+                );
                 let _ = err.write_all(output::render_failure(&failure, self.palette, self.causes).as_bytes());
                 Exit::Failed
             }
@@ -100,7 +105,9 @@ impl Voice {
                 None => output::json_without_result(&ending, &mut out)?,
             }
         } else if let Some(result) = &done.result
-            && !(self.quiet && matches!(self.command, "init" | "backup" | "restore" | "verify") && done.exit == Exit::Done)
+            && !(self.quiet
+                && matches!(self.command, "init" | "backup" | "restore" | "verify")
+                && done.exit == Exit::Done)
         {
             result.human(&mut out)?;
         }

@@ -116,19 +116,22 @@ pub fn read(source: &SecretSource, new: bool) -> Result<Secret, Failure> {
         SecretSource::PasswordCommand(line) => password(run(line)?, "--password-command", Vec::new()),
         SecretSource::PasswordVariable => {
             let value = Zeroizing::new(env::var(PASSWORD_VARIABLE).unwrap_or_default());
-            let warning = format!("{PASSWORD_VARIABLE} can be read by other programs of this user; a password file cannot");
+            let warning =
+                format!("{PASSWORD_VARIABLE} can be read by other programs of this user; a password file cannot");
             password(value, PASSWORD_VARIABLE, vec![warning])
         }
         SecretSource::KeyFile(path) => {
             let (bytes, warnings) = read_file(path, "key file")?;
-            let secret = SlotSecret::key_file(bytes)
-                .map_err(|error| Failure::new(Exit::Invalid, error, path.display(), "use a file of 32 to 65536 random bytes"))?;
+            let secret = SlotSecret::key_file(bytes).map_err(|error| {
+                Failure::new(Exit::Invalid, error, path.display(), "use a file of 32 to 65536 random bytes")
+            })?;
             Ok(Secret { secret, warnings })
         }
         SecretSource::RecoveryKeyFile(path) => {
             let (bytes, warnings) = read_file(path, "recovery key file")?;
-            let key = RecoveryKey::parse(&text_of(bytes, &path.display().to_string())?)
-                .map_err(|error| Failure::new(Exit::Invalid, error, path.display(), "compare it with the paper, character by character"))?;
+            let key = RecoveryKey::parse(&text_of(bytes, &path.display().to_string())?).map_err(|error| {
+                Failure::new(Exit::Invalid, error, path.display(), "compare it with the paper, character by character")
+            })?;
             Ok(Secret { secret: SlotSecret::RecoveryKey(key), warnings })
         }
         SecretSource::Prompt => {
@@ -156,14 +159,20 @@ pub fn check_strength(secret: &SlotSecret) -> Result<(), Failure> {
 }
 
 fn password(text: Zeroizing<String>, place: impl std::fmt::Display, warnings: Vec<String>) -> Result<Secret, Failure> {
-    let secret = SlotSecret::password(text)
-        .map_err(|_| Failure::new(Exit::Invalid, "the password is empty", place, "the empty password does not exist: choose another"))?;
+    let secret = SlotSecret::password(text).map_err(|_| {
+        Failure::new(Exit::Invalid, "the password is empty", place, "the empty password does not exist: choose another")
+    })?;
     Ok(Secret { secret, warnings })
 }
 
 fn read_file(path: &Path, what: &str) -> Result<(Zeroizing<Vec<u8>>, Vec<String>), Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(Exit::Invalid, format!("{what} cannot be read: {error}"), path.display(), "check the path and its permissions")
+        Failure::new(
+            Exit::Invalid,
+            format!("{what} cannot be read: {error}"),
+            path.display(),
+            "check the path and its permissions",
+        )
     };
     let file = fs::File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
@@ -195,7 +204,14 @@ fn text_of(mut bytes: Zeroizing<Vec<u8>>, place: &str) -> Result<Zeroizing<Strin
 
 /// The one line that a command prints; split by shell rules, run without a shell.
 fn run(line: &str) -> Result<Zeroizing<String>, Failure> {
-    let failed = |what: String| Failure::new(Exit::Failed, what, format!("--password-command {line:?}"), "run the command by hand and look at what it says");
+    let failed = |what: String| {
+        Failure::new(
+            Exit::Failed,
+            what,
+            format!("--password-command {line:?}"),
+            "run the command by hand and look at what it says",
+        )
+    };
     let words = shell_words::split(line).map_err(|error| {
         Failure::invalid(format!("--password-command {line:?}: {error}"), "quote it as a shell would want it")
     })?;
@@ -221,9 +237,8 @@ mod tests {
     use super::*;
 
     fn chosen(flags: &SecretFlags, variables: &[(&str, &str)], on_terminal: bool) -> Result<SecretSource, Failure> {
-        let variable = |name: &str| {
-            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
         choose(flags, &variable, on_terminal)
     }
 
@@ -241,11 +256,8 @@ mod tests {
 
     #[test]
     fn two_sources_at_one_level_are_refused_by_name() {
-        let both = SecretFlags {
-            password_file: Some("f".into()),
-            key_file: Some("k".into()),
-            ..SecretFlags::default()
-        };
+        let both =
+            SecretFlags { password_file: Some("f".into()), key_file: Some("k".into()), ..SecretFlags::default() };
         let failure = chosen(&both, &[], true).unwrap_err();
         assert_eq!(failure.what, "--password-file and --key-file both say how to open the repository");
         let variables = [(PASSWORD_VARIABLE, "x"), ("STRONGROOM_PASSWORD_FILE", "f")];
@@ -289,9 +301,7 @@ mod tests {
 
     #[test]
     fn weak_passwords_are_refused_and_others_pass() {
-        let check = |text: &str| {
-            check_strength(&SlotSecret::Password(Zeroizing::new(text.to_owned())))
-        };
+        let check = |text: &str| check_strength(&SlotSecret::Password(Zeroizing::new(text.to_owned())));
         for weak in ["a", "password", "Strongroom1", "qwertz12345"] {
             assert!(check(weak).is_err(), "{weak}");
         }

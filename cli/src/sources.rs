@@ -26,9 +26,8 @@ pub fn name_sources(
     disks: &[NamedPath],
 ) -> Result<(String, Vec<NamedSource>), Failure> {
     if let Some(uri) = sources.iter().chain(disks.iter().map(|disk| &disk.path)).find(|source| is_nbd(source)) {
-        return Err(Failure::not_built("reading from NBD").with_advice(format!(
-            "copy it to a file first: nbdcopy {uri} web01.img"
-        )));
+        return Err(Failure::not_built("reading from NBD")
+            .with_advice(format!("copy it to a file first: nbdcopy {uri} web01.img")));
     }
     let numbered = |(number, path): (usize, &String)| NamedSource { name: format!("disk{number}"), path: path.into() };
     let mut named: Vec<NamedSource> = sources.iter().enumerate().map(numbered).collect();
@@ -55,7 +54,12 @@ fn is_nbd(source: &str) -> bool {
 /// Opens a source. `raw_for_certain`: the operator says so, whatever it begins with.
 pub fn open(source: &NamedSource, raw_for_certain: bool) -> Result<Box<dyn DiskSource>, Failure> {
     let image = RawImage::open(&source.path).map_err(|error| {
-        Failure::new(Exit::Invalid, &error, format!("{} = {}", source.name, source.path.display()), "name a raw image or a block device that can be read")
+        Failure::new(
+            Exit::Invalid,
+            &error,
+            format!("{} = {}", source.name, source.path.display()),
+            "name a raw image or a block device that can be read",
+        )
     })?;
     if !raw_for_certain && let Some(format) = container_format(&source.path) {
         return Err(Failure::new(

@@ -14,12 +14,21 @@ pub fn can_ask() -> bool {
 /// Asks for a password without showing it.
 pub fn ask_password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
-    typed.map_err(|error| Failure::new(Exit::Invalid, format!("no password could be read: {error}"), "the terminal", "--password-file FILE"))
+    typed.map_err(|error| {
+        Failure::new(
+            Exit::Invalid,
+            format!("no password could be read: {error}"),
+            "the terminal",
+            "--password-file FILE",
+        )
+    })
 }
 
 /// Asks for a line.
 pub fn ask_line(question: &str) -> Result<String, Failure> {
-    let failed = |error: io::Error| Failure::new(Exit::Invalid, format!("no answer could be read: {error}"), "the terminal", "run it on a terminal");
+    let failed = |error: io::Error| {
+        Failure::new(Exit::Invalid, format!("no answer could be read: {error}"), "the terminal", "run it on a terminal")
+    };
     let mut out = io::stderr().lock();
     write!(out, "{question} ").and_then(|()| out.flush()).map_err(failed)?;
     let mut line = String::new();
@@ -37,13 +46,20 @@ pub fn consent(yes: bool, question: &str) -> Result<(), Failure> {
     }
     match ask_line(&format!("{question} [y/N]"))?.to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Exit::Invalid, "not confirmed; nothing was changed", "the terminal", "answer y, or add --yes")),
+        _ => Err(Failure::new(
+            Exit::Invalid,
+            "not confirmed; nothing was changed",
+            "the terminal",
+            "answer y, or add --yes",
+        )),
     }
 }
 
 /// Shows a secret to a person, in groups of four.
 pub fn show_once(title: &str, secret: &str) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::new(Exit::Failed, format!("nothing can be shown: {error}"), "the terminal", "--recovery-key-out FILE");
+    let failed = |error: io::Error| {
+        Failure::new(Exit::Failed, format!("nothing can be shown: {error}"), "the terminal", "--recovery-key-out FILE")
+    };
     let mut out = io::stderr().lock();
     writeln!(out, "{title}\n").map_err(failed)?;
     let mut left = secret;

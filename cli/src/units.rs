@@ -81,7 +81,7 @@ pub fn utc(time_ms: u64) -> String {
 
 /// Milliseconds since 1970 as a person's clock shows it, to the second, so that it can be typed back as a selector.
 pub fn local(time_ms: u64) -> String {
-    timestamp(time_ms).to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    jiff::tz::TimeZone::system().to_datetime(timestamp(time_ms)).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// How long ago, in one unit.
@@ -104,7 +104,10 @@ pub fn duration(seconds: u64) -> String {
 }
 
 fn timestamp(time_ms: u64) -> jiff::Timestamp {
-    i64::try_from(time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or(jiff::Timestamp::MAX)
+    i64::try_from(time_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .unwrap_or(jiff::Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -170,7 +173,9 @@ mod tests {
     fn compression_is_none_or_a_level() {
         assert_eq!(parse_compression("none"), Ok(Compression::Stored));
         assert_eq!(parse_compression("3"), Ok(Compression::Zstd(3)));
-        assert!(parse_compression("0").is_err() && parse_compression("23").is_err() && parse_compression("lz4").is_err());
+        assert!(
+            parse_compression("0").is_err() && parse_compression("23").is_err() && parse_compression("lz4").is_err()
+        );
     }
 
     #[test]

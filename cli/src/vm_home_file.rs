@@ -4,7 +4,7 @@
 use std::{fs, io::Read, path::Path};
 
 use engine::{CapturedHome, HOME_CONTENT_BYTES_MAX};
-use repo_format::{DiskHome, Digest, FileName, PolicyEncrypts, SecretBytes, StoragePolicy, Stream, VmHome};
+use repo_format::{Digest, DiskHome, FileName, PolicyEncrypts, SecretBytes, StoragePolicy, Stream, VmHome};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -85,7 +85,12 @@ struct Disk {
 pub fn capture(document: &Path, nvram: Option<&Path>) -> Result<CapturedHome, Failure> {
     let bytes = read(document, "VM home document")?;
     let (record, nvram_name) = parse(&bytes).map_err(|what| {
-        Failure::new(Exit::Invalid, what, document.display(), format!("correct the document; its schema is {SCHEMA}, in the README"))
+        Failure::new(
+            Exit::Invalid,
+            what,
+            document.display(),
+            format!("correct the document; its schema is {SCHEMA}, in the README"),
+        )
     })?;
     let nvram = match nvram {
         Some(path) => {
@@ -232,6 +237,9 @@ mod tests {
         fs::write(&nvram, b"\0\x01").unwrap();
         let home = capture(&path, Some(&nvram)).ok().unwrap();
         assert_eq!(home.document.as_slice(), WHOLE.as_bytes());
-        assert_eq!(home.nvram.map(|(name, bytes)| (name.as_str().to_owned(), bytes.to_vec())), Some(("web01.nvram".to_owned(), vec![0, 1])));
+        assert_eq!(
+            home.nvram.map(|(name, bytes)| (name.as_str().to_owned(), bytes.to_vec())),
+            Some(("web01.nvram".to_owned(), vec![0, 1]))
+        );
     }
 }

@@ -38,6 +38,8 @@ mod source;
 mod state_folder;
 mod store;
 mod target;
+#[cfg(test)]
+mod test_repository;
 mod verdict;
 mod verify;
 

@@ -4,6 +4,8 @@ mod diff;
 mod list;
 mod show;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use diff::{Diff, DiffError, DiskDiff, HomeChange, Side, diff};
 pub use list::{ListedPoint, list};

@@ -61,8 +61,11 @@ pub(crate) fn is_loss(kind: Kind) -> bool {
 /// Gathers what one problem costs.
 #[derive(Default)]
 pub(crate) struct Costs {
-    parts: BTreeMap<(ChunkId, Part), (String, Vec<Range<u64>>)>,
+    parts: BTreeMap<(ChunkId, Part), Ranges>,
 }
+
+/// Of one part: its VM's name, and what is lost.
+type Ranges = (String, Vec<Range<u64>>);
 
 impl Costs {
     pub(crate) fn add(&mut self, point: ChunkId, vm: &str, part: Part, range: Option<Range<u64>>) {
@@ -75,7 +78,7 @@ impl Costs {
     }
 
     pub(crate) fn into_costs(self) -> Vec<Cost> {
-        let cost = |((point, part), (vm, ranges))| {
+        let cost = |((point, part), (vm, ranges)): ((ChunkId, Part), Ranges)| {
             let mut ranges = byte_ranges::coalesced(ranges);
             let bytes = ranges.iter().map(byte_ranges::length).sum();
             ranges.truncate(COST_RANGES_MAX);

@@ -6,6 +6,8 @@
 
 mod home;
 pub(crate) mod plan;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

@@ -213,7 +213,7 @@ mod tests {
     fn a_vm_is_locked_once() {
         let folder = tempfile::tempdir().unwrap();
         let (state, repository) = (StateFolder::at(folder.path()), RepositoryId::from_bytes([1; 16]));
-        let vm = VmIdentity::Named(repo_format::VmName::named("web01").unwrap());
+        let vm = VmIdentity::named("web01").unwrap();
         let lock = state.vm_lock(&repository, &vm).unwrap();
         assert!(lock.is_some() && state.vm_lock(&repository, &vm).unwrap().is_none());
         drop(lock);

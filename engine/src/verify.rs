@@ -10,6 +10,8 @@ mod costs;
 mod objects;
 mod quick;
 mod read_data;
+#[cfg(test)]
+mod tests;
 mod without_key;
 
 use repo_format::ChunkId;

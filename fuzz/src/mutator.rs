@@ -16,7 +16,7 @@ impl Mutator {
     }
 
     /// The next random number (SplitMix64).
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +27,7 @@ impl Mutator {
     /// A random number below `bound`; 0 for 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % bound).unwrap_or(0)
+        usize::try_from(self.number() % bound).unwrap_or(0)
     }
 
     /// One of a corpus, changed in one to eight places, at times with a part of another.
@@ -68,7 +68,7 @@ impl Mutator {
     }
 
     fn set_byte(&mut self, input: &mut [u8]) {
-        let (place, [value, ..]) = (self.below(input.len()), self.next().to_le_bytes());
+        let (place, [value, ..]) = (self.below(input.len()), self.number().to_le_bytes());
         input.get_mut(place).into_iter().for_each(|byte| *byte = value);
     }
 
@@ -101,7 +101,7 @@ impl Mutator {
 
     fn insert(&mut self, input: &mut Vec<u8>) {
         let start = self.below(input.len() + 1);
-        let bytes: Vec<u8> = (0..=self.below(16)).map(|_| self.next().to_le_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..=self.below(16)).map(|_| self.number().to_le_bytes()[0]).collect();
         input.splice(start..start, bytes);
     }
 

@@ -48,7 +48,15 @@ pub(crate) fn seal(header: &Header, message: &[u8]) -> Vec<u8> {
 
 /// Seals under `key`; the nonce is always the same, which matters to nobody here.
 pub(crate) fn seal_with(key: &[u8; 32], epoch: u32, header: &Header, message: &[u8]) -> Vec<u8> {
-    let aad = [
+    let aad = aad(epoch, header);
+    let nonce = [7; 24];
+    let payload = Payload { msg: message, aad: &aad };
+    let text = XChaCha20Poly1305::new(key.into()).encrypt(&XNonce::from(nonce), payload).unwrap_or_default();
+    [&nonce[..], &text].concat()
+}
+
+fn aad(epoch: u32, header: &Header) -> Vec<u8> {
+    [
         &1_u16.to_le_bytes()[..],
         &[header.object_type, header.codec],
         &epoch.to_le_bytes(),
@@ -56,9 +64,15 @@ pub(crate) fn seal_with(key: &[u8; 32], epoch: u32, header: &Header, message: &[
         REPOSITORY.as_bytes(),
         &header.object,
     ]
-    .concat();
-    let nonce = [7; 24];
-    let payload = Payload { msg: message, aad: &aad };
-    let text = XChaCha20Poly1305::new(key.into()).encrypt(&XNonce::from(nonce), payload).unwrap_or_default();
-    [&nonce[..], &text].concat()
+    .concat()
+}
+
+/// The plaintext of a log body under a header of epoch 1; empty if it does not open.
+pub(crate) fn open_log_body(header: &[u8], sealed: &[u8]) -> Vec<u8> {
+    let plain_bytes = sealed.len().saturating_sub(40) as u64;
+    let object = *blake3::hash(header).as_bytes();
+    let aad = aad(1, &Header { object_type: LOG_BODY, codec: 0, plain_bytes, object });
+    let (nonce, text) = sealed.split_first_chunk::<24>().unwrap_or((&[0; 24], &[]));
+    let cipher = XChaCha20Poly1305::new((&working_key("log seal")).into());
+    cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: &aad }).unwrap_or_default()
 }

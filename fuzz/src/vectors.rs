@@ -10,7 +10,11 @@ pub fn inputs_of_vectors(folder: &Path, object: &str) -> io::Result<Vec<Vec<u8>>
     };
     paths.sort();
     let texts = paths.iter().map(fs::read_to_string).collect::<io::Result<Vec<_>>>()?;
-    Ok(texts.iter().filter(|text| field(text, "object") == object).map(|text| from_hex(&field(text, "input"))).collect())
+    Ok(texts
+        .iter()
+        .filter(|text| field(text, "object") == object)
+        .map(|text| from_hex(&field(text, "input")))
+        .collect())
 }
 
 /// A field and the lines that continue it.

@@ -151,7 +151,7 @@ impl Config {
         require((largest..=26).contains(&segment), "segment log2", segment, format_args!("{largest} … 26"))?;
         self.check_pack("data pack bytes", self.data_pack_bytes)?;
         self.check_pack("metadata pack bytes", self.metadata_pack_bytes)?;
-        let most = (1 << 22).min(self.data_pack_bytes / 2).min(self.metadata_pack_bytes / 2);
+        let most = (1 << 22).min(self.data_pack_bytes / 4).min(self.metadata_pack_bytes / 4);
         let largest = self.chunking.max_bytes();
         let frame = self.frame_bytes_max;
         require(

@@ -42,10 +42,17 @@ fn main() -> ExitCode {
         BigIndex::write_run(path, keys, 1, entries, bound[0]..bound[1]);
     }
     let sessions = begin.elapsed().as_secs_f64();
-    println!("{PIECES} runs of {} entries: {sessions:.1} s, anonymous memory {} MiB", entries / PIECES, status("RssAnon") >> 10);
+    println!(
+        "{PIECES} runs of {} entries: {sessions:.1} s, anonymous memory {} MiB",
+        entries / PIECES,
+        status("RssAnon") >> 10
+    );
 
     let cgroup = limit(limit_mib);
-    println!("limit {limit_mib} MiB: RLIMIT_DATA and {}", cgroup.as_deref().unwrap_or("no cgroup (not allowed to make one)"));
+    println!(
+        "limit {limit_mib} MiB: RLIMIT_DATA and {}",
+        cgroup.as_deref().unwrap_or("no cgroup (not allowed to make one)")
+    );
 
     let merged = folder.join("scale.run");
     let _ = fs::remove_file(&merged);
@@ -55,7 +62,7 @@ fn main() -> ExitCode {
     println!("merged: {:.1} s, anonymous memory {} MiB", begin.elapsed().as_secs_f64(), peak >> 10);
     pieces.iter().for_each(|path| drop(fs::remove_file(path)));
 
-    let index = BigIndex::open(&[merged.clone()], keys);
+    let index = BigIndex::open(std::slice::from_ref(&merged), keys);
     let bytes = fs::metadata(&merged).map_or(0, |data| data.len());
     println!("{} entries, {:.2} bytes each on disk", index.entry_count(), bytes as f64 / index.entry_count() as f64);
     for (what, present) in [("absent", false), ("present", true), ("absent, again", false), ("present, again", true)] {
@@ -70,10 +77,15 @@ fn main() -> ExitCode {
         assert_eq!(found, if present { lookups } else { 0 });
         let ns = begin.elapsed().as_nanos() as f64 / lookups.max(1) as f64;
         peak = peak.max(status("RssAnon"));
-        println!("{what}: {ns:.0} ns a lookup, anonymous {} MiB, mapped {} MiB", status("RssAnon") >> 10, status("RssFile") >> 10);
+        println!(
+            "{what}: {ns:.0} ns a lookup, anonymous {} MiB, mapped {} MiB",
+            status("RssAnon") >> 10,
+            status("RssFile") >> 10
+        );
     }
     let _ = fs::remove_file(&merged);
     println!("peak resident {} MiB, anonymous after each step at most {} MiB", status("VmHWM") >> 10, peak >> 10);
+    leave(cgroup);
     if peak >> 10 <= limit_mib { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -102,4 +114,12 @@ fn limit(mib: u64) -> Option<String> {
         return None;
     }
     Some(own)
+}
+
+/// Back to the parent group, so that the own one can be removed.
+fn leave(cgroup: Option<String>) {
+    let Some(own) = cgroup else { return };
+    let parent = Path::new(&own).parent().map(|parent| parent.join("cgroup.procs"));
+    drop(parent.map(|procs| fs::write(procs, std::process::id().to_string())));
+    drop(fs::remove_dir(own));
 }

@@ -73,11 +73,21 @@ fn main() {
 
 fn line(name: &str, vm: u64, night: u64, map: &str, areas: u64) -> String {
     println!("{name}: {} MiB {}", areas / MIB, if night == 0 { "of data" } else { "changed" });
-    format!("{{\"name\": \"{name}\", \"vm\": {vm}, \"night\": {night}, \"map\": \"{name}.{map}.json\", \"map_bytes\": {areas}}}")
+    format!(
+        "{{\"name\": \"{name}\", \"vm\": {vm}, \"night\": {night}, \"map\": \"{name}.{map}.json\", \"map_bytes\": {areas}}}"
+    )
 }
 
 fn options() -> Options {
-    let mut options = Options { out: PathBuf::new(), vms: 3, size: 2 << 30, nights: 2, night_vms: u64::MAX, seed: 1, host_files: false };
+    let mut options = Options {
+        out: PathBuf::new(),
+        vms: 3,
+        size: 2 << 30,
+        nights: 2,
+        night_vms: u64::MAX,
+        seed: 1,
+        host_files: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if name == "--host-files" {
@@ -87,7 +97,12 @@ fn options() -> Options {
         let value = arguments.next().unwrap_or_else(|| panic!("{name}: a value is missing"));
         let number = || {
             let (digits, unit) = value.split_at(value.trim_end_matches(char::is_alphabetic).len());
-            let unit = match unit { "" => 1, "M" => MIB, "G" => MIB << 10, _ => panic!("{name} {value}: units are M and G") };
+            let unit = match unit {
+                "" => 1,
+                "M" => MIB,
+                "G" => MIB << 10,
+                _ => panic!("{name} {value}: units are M and G"),
+            };
             digits.parse::<u64>().unwrap_or_else(|_| panic!("{name} {value}: not a number")) * unit
         };
         match name.as_str() {
@@ -124,7 +139,9 @@ impl Entry {
     fn bytes(&self, seed: u64) -> Vec<u8> {
         let made = || content::make(self.kind, self.length as usize, &mut Random::of(seed, &[1, self.key]));
         let first = self.host.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_else(made);
-        self.upgrades.iter().fold(first, |bytes, night| content::rebuilt(bytes, &mut Random::of(seed, &[2, self.key, *night])))
+        self.upgrades
+            .iter()
+            .fold(first, |bytes, night| content::rebuilt(bytes, &mut Random::of(seed, &[2, self.key, *night])))
     }
 }
 
@@ -158,7 +175,8 @@ fn system(options: &Options) -> Tree {
 fn host_files(tree: &mut Tree, root: &Path, budget: u64) {
     let (mut left, mut folders) = (budget, vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
-        let mut entries: Vec<_> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         entries.sort();
         for path in entries {
             let Ok(data) = path.symlink_metadata() else { continue };
@@ -177,7 +195,8 @@ fn host_files(tree: &mut Tree, root: &Path, budget: u64) {
 /// What makes this guest itself: by turns a database server, an application server and a file server.
 fn own_files(options: &Options, vm: u64) -> Tree {
     let (mut tree, mut random, size) = (Tree::new(), Random::of(options.seed, &[4, vm]), options.size / 1000);
-    let (database, media, logs, application) = [(120, 10, 15, 40), (30, 20, 30, 110), (20, 120, 10, 60)][((vm - 1) % 3) as usize];
+    let (database, media, logs, application) =
+        [(120, 10, 15, 40), (30, 20, 30, 110), (20, 120, 10, 60)][((vm - 1) % 3) as usize];
     tree.insert("/etc/machine-id".into(), Entry::new(Kind::Source, 33, random.next_u64()));
     fill(&mut tree, &mut random, "/opt/app", Kind::Source, application * size / 2, (1 << 10, 128 << 10));
     fill(&mut tree, &mut random, "/opt/app/lib", Kind::Program, application * size / 2, (64 << 10, 4 << 20));
@@ -185,10 +204,16 @@ fn own_files(options: &Options, vm: u64) -> Tree {
     let part = 64 * MIB;
     for start in (0..database * size).step_by(part as usize) {
         let length = (database * size - start).min(part) / PAGE as u64 * PAGE as u64;
-        tree.insert(format!("/var/lib/db/base/{:05}", 16400 + start / part), Entry::new(Kind::Database, length, random.next_u64()));
+        tree.insert(
+            format!("/var/lib/db/base/{:05}", 16400 + start / part),
+            Entry::new(Kind::Database, length, random.next_u64()),
+        );
     }
     for n in 0..4 {
-        tree.insert(format!("/var/lib/db/wal/{n:08}"), Entry::new(Kind::Media, (8 * size).min(16 * MIB), random.next_u64()));
+        tree.insert(
+            format!("/var/lib/db/wal/{n:08}"),
+            Entry::new(Kind::Media, (8 * size).min(16 * MIB), random.next_u64()),
+        );
     }
     tree.insert("/var/log/syslog".into(), Entry::new(Kind::Log, logs * size / 2, random.next_u64()));
     tree.insert("/var/log/syslog.1".into(), Entry::new(Kind::Log, logs * size / 2, random.next_u64()));
@@ -211,12 +236,14 @@ impl Guest {
         let swap = options.size - swap_bytes..options.size;
         let mut guest = Self { vm, image, tree: Tree::new(), swap };
         let (system, own) = (system(options), own_files(options, vm));
-        if vm % 3 == 0 {
+        if vm.is_multiple_of(3) {
             guest.format(options, vm);
             guest.tree = system.into_iter().chain(own).collect();
             let mut all: Vec<_> = guest.tree.clone().into_iter().collect();
             // Packages come in another order; files of a package stay together.
-            all.sort_by_key(|(path, _)| (Random::of(vm, &[folder(path).bytes().map(u64::from).sum()]).next_u64(), path.clone()));
+            all.sort_by_key(|(path, _)| {
+                (Random::of(vm, &[folder(path).bytes().map(u64::from).sum()]).next_u64(), path.clone())
+            });
             guest.apply(options, EPOCH, &[], &all);
         } else {
             if !template.exists() {
@@ -260,7 +287,9 @@ impl Guest {
         let extended = format!("offset={MIB},nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid}");
         let blocks = ((self.swap.start - MIB) / 4096).to_string();
         let mut mkfs = Command::new("mkfs.ext4");
-        mkfs.args(["-q", "-F", "-b", "4096", "-m", "1", "-U", &uuid, "-L", "root", "-E", &extended]).arg(&self.image).arg(blocks);
+        mkfs.args(["-q", "-F", "-b", "4096", "-m", "1", "-U", &uuid, "-L", "root", "-E", &extended])
+            .arg(&self.image)
+            .arg(blocks);
         run(mkfs.env("E2FSPROGS_FAKE_TIME", EPOCH.to_string()).env("SOURCE_DATE_EPOCH", EPOCH.to_string()));
     }
 
@@ -292,8 +321,17 @@ impl Guest {
     fn debugfs(&self, options: &[&str], time: u64, script: &str) -> (String, String) {
         let device = format!("{}?offset={MIB}", self.image.display());
         let mut command = Command::new("debugfs");
-        command.args(options).args(["-f", "-", &device]).env("E2FSPROGS_FAKE_TIME", time.to_string()).env("DEBUGFS_PAGER", "cat");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("debugfs (e2fsprogs)");
+        command
+            .args(options)
+            .args(["-f", "-", &device])
+            .env("E2FSPROGS_FAKE_TIME", time.to_string())
+            .env("DEBUGFS_PAGER", "cat");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("debugfs (e2fsprogs)");
         let (mut input, script) = (child.stdin.take().expect("pipe"), script.to_owned());
         let feeder = std::thread::spawn(move || input.write_all(script.as_bytes()));
         let output = child.wait_with_output().expect("debugfs");
@@ -329,7 +367,11 @@ impl Guest {
         while left > 0 {
             let first = shared.below(packages.len() as u64) as usize;
             for path in packages.iter().skip(first).take(20) {
-                let Some(entry) = self.tree.get_mut(path).filter(|entry| left > 0 && entry.upgrades.last() != Some(&night)) else { continue };
+                let Some(entry) =
+                    self.tree.get_mut(path).filter(|entry| left > 0 && entry.upgrades.last() != Some(&night))
+                else {
+                    continue;
+                };
                 entry.upgrades.push(night);
                 left -= entry.length.max(4096).min(left);
                 gone.push(path.clone());
@@ -338,7 +380,12 @@ impl Guest {
         }
         let mut left = 15 * size;
         while left > 0 {
-            let victims: Vec<String> = self.tree.keys().filter(|path| path.starts_with("/opt/") || path.starts_with("/srv/")).cloned().collect();
+            let victims: Vec<String> = self
+                .tree
+                .keys()
+                .filter(|path| path.starts_with("/opt/") || path.starts_with("/srv/"))
+                .cloned()
+                .collect();
             let Some(path) = victims.get(random.below(victims.len() as u64) as usize) else { break };
             left -= self.tree.remove(path).map_or(left, |entry| entry.length.min(left));
             gone.push(path.clone());
@@ -364,9 +411,12 @@ impl Guest {
     /// Writes that leave files where they are: database pages around hot spots, the write-ahead log, the journal.
     fn update_in_place(&self, random: &mut Random, night: u64, size: u64) {
         let file = File::options().read(true).write(true).open(&self.image).expect("image");
-        let of = |folder: &str| -> Vec<u64> { self.tree.keys().filter(|path| path.starts_with(folder)).flat_map(|path| self.blocks(path)).collect() };
+        let of = |folder: &str| -> Vec<u64> {
+            self.tree.keys().filter(|path| path.starts_with(folder)).flat_map(|path| self.blocks(path)).collect()
+        };
         // Neighbouring blocks of a file are a page; debugfs places them side by side, or the pair is left out.
-        let pages: Vec<u64> = of("/var/lib/db/base/").chunks_exact(2).filter(|two| two[0] + 4096 == two[1]).map(|two| two[0]).collect();
+        let pages: Vec<u64> =
+            of("/var/lib/db/base/").chunks_exact(2).filter(|two| two[0] + 4096 == two[1]).map(|two| two[0]).collect();
         let hot: Vec<u64> = (0..24).map(|_| random.below(pages.len() as u64)).collect();
         let mut left = 100 * size / PAGE as u64;
         while left > 0 && !pages.is_empty() {
@@ -418,7 +468,8 @@ fn changed(old: Option<&Path>, new: &Path, map: &Path) -> u64 {
             _ => areas.push((start, length as u64)),
         }
     }
-    let lines: Vec<_> = areas.iter().map(|(start, length)| format!("{{\"start\": {start}, \"length\": {length}}}")).collect();
+    let lines: Vec<_> =
+        areas.iter().map(|(start, length)| format!("{{\"start\": {start}, \"length\": {length}}}")).collect();
     fs::write(map, format!("[{}]\n", lines.join(", "))).expect("map");
     areas.iter().map(|(_, length)| length).sum()
 }

@@ -15,8 +15,8 @@ use clap::{
 
 pub use commands::{
     BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat, InitArgs,
-    KeyAddArgs, KeyArgs, KeyCommand, KeyRecoveryArgs, ListArgs, NamedPath, Percent, RestoreArgs, Shell, ShowArgs, StatsArgs,
-    VerifyArgs,
+    KeyAddArgs, KeyArgs, KeyCommand, KeyRecoveryArgs, ListArgs, NamedPath, Percent, RestoreArgs, Shell, ShowArgs,
+    StatsArgs, VerifyArgs,
 };
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 
@@ -127,7 +127,8 @@ pub fn parse(words: &[OsString]) -> Parsed {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Parsed::Text(error.render().to_string());
     }
-    let typed: Vec<&str> = words.iter().skip(1).filter_map(|word| word.to_str()).take_while(|word| *word != "--").collect();
+    let typed: Vec<&str> =
+        words.iter().skip(1).filter_map(|word| word.to_str()).take_while(|word| *word != "--").collect();
     let json = typed.iter().any(|word| *word == "--json" || word.starts_with("--json="));
     Parsed::Wrong { command: command_among(&typed), json, failure: failure_of(&error, &typed) }
 }

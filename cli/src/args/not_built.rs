@@ -8,12 +8,35 @@ const COMMANDS: [&str; 12] = [
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
 const OPTIONS: [&str; 22] = [
-    "--changed-areas", "--parent", "--audit", "--hold", "--in-place", "--base", "--verify-after", "--since-head", "--boot",
-    "--max-age", "--problems", "--config", "--profile", "--limit-upload", "--limit-download", "--memory", "--metrics-file",
-    "--copy-chunker-from", "--from", "--by", "--vm-encryption", "--reseal",
+    "--changed-areas",
+    "--parent",
+    "--audit",
+    "--hold",
+    "--in-place",
+    "--base",
+    "--verify-after",
+    "--since-head",
+    "--boot",
+    "--max-age",
+    "--problems",
+    "--config",
+    "--profile",
+    "--limit-upload",
+    "--limit-download",
+    "--memory",
+    "--metrics-file",
+    "--copy-chunker-from",
+    "--from",
+    "--by",
+    "--vm-encryption",
+    "--reseal",
 ];
 const VARIABLES: [&str; 6] = [
-    "STRONGROOM_CONFIG", "STRONGROOM_PROFILE", "STRONGROOM_LIMIT_UPLOAD", "STRONGROOM_LIMIT_DOWNLOAD", "STRONGROOM_MEMORY",
+    "STRONGROOM_CONFIG",
+    "STRONGROOM_PROFILE",
+    "STRONGROOM_LIMIT_UPLOAD",
+    "STRONGROOM_LIMIT_DOWNLOAD",
+    "STRONGROOM_MEMORY",
     "STRONGROOM_METRICS_FILE",
 ];
 

@@ -51,12 +51,14 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
     let report = backup(&mut opened.handle, &job, &options, &progress);
     let warnings = progress.finish();
-    let report = report.map_err(|error| Failure::of(&error, error.kind(), format!("{vm}, repository {}", opened.place)))?;
+    let report =
+        report.map_err(|error| Failure::of(&error, error.kind(), format!("{vm}, repository {}", opened.place)))?;
 
     let mut done_warnings = opened.warnings.split_off(0);
     done_warnings.extend(warnings);
     for bad in report.disks.iter().filter(|disk| disk.bad_bytes > 0) {
-        let text = format!("{vm} {}: {} bytes could not be read and are recorded as bad extents", bad.name, bad.bad_bytes);
+        let text =
+            format!("{vm} {}: {} bytes could not be read and are recorded as bad extents", bad.name, bad.bad_bytes);
         done_warnings.push(warning("bad_extents", text));
     }
     let incomplete = report.completeness == Completeness::Incomplete;
@@ -98,7 +100,12 @@ fn disk_line(disk: &DiskReport) -> BackupDisk {
 }
 
 /// What would be read. The repository is opened as it would be, and nothing is written to it.
-fn plan(global: &GlobalArgs, vm: String, disks: &[(String, Box<dyn DiskSource>)], begun: Instant) -> Result<Done, Failure> {
+fn plan(
+    global: &GlobalArgs,
+    vm: String,
+    disks: &[(String, Box<dyn DiskSource>)],
+    begun: Instant,
+) -> Result<Done, Failure> {
     let opened = opening::reader(global)?;
     let disk = |(name, source): &(String, Box<dyn DiskSource>)| {
         let allocated = source.allocated().map_err(|error| {

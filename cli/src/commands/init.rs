@@ -93,7 +93,12 @@ pub fn kdf_cost(memory_bytes: u64) -> Result<KdfCost, Failure> {
 /// Told before a password is asked for.
 fn refuse_occupied(path: &std::path::Path) -> Result<(), Failure> {
     if path.join("config").exists() {
-        return Err(Failure::new(Exit::Failed, "a repository is there already", path.display(), "use it, or name another folder"));
+        return Err(Failure::new(
+            Exit::Failed,
+            "a repository is there already",
+            path.display(),
+            "use it, or name another folder",
+        ));
     }
     Ok(())
 }

@@ -19,7 +19,9 @@ use crate::{
 pub fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Done, Failure> {
     let zone = jiff::tz::TimeZone::system();
     let time = |text: &Option<String>| match text {
-        Some(text) => parse_time(text, &zone).map(Some).map_err(|what| Failure::invalid(what, "strongroom list --help")),
+        Some(text) => {
+            parse_time(text, &zone).map(Some).map_err(|what| Failure::invalid(what, "strongroom list --help"))
+        }
         None => Ok(None),
     };
     let (at, since) = (time(&args.at)?, time(&args.since)?);

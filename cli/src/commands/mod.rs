@@ -15,12 +15,7 @@ mod stats;
 mod verify;
 mod version;
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use crate::{
     args::{Args, Command},
@@ -101,7 +96,12 @@ fn warning(code: &str, message: impl Into<String>) -> WarningLine {
 /// Refuses a file that is there already, before anything is done.
 fn check_absent(path: &Path, option: &str) -> Result<(), Failure> {
     if fs::symlink_metadata(path).is_ok() {
-        return Err(Failure::new(Exit::Invalid, format!("{option}: the file exists"), path.display(), "name a new file, or move that one away"));
+        return Err(Failure::new(
+            Exit::Invalid,
+            format!("{option}: the file exists"),
+            path.display(),
+            "name a new file, or move that one away",
+        ));
     }
     Ok(())
 }

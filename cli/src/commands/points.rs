@@ -27,7 +27,7 @@ pub struct Chosen {
 
 /// What a point's VM is called.
 pub fn vm_name(point: &PointState) -> String {
-    point.vm_name.clone().unwrap_or_else(|| point.identity.to_string())
+    point.vm_name.clone()
 }
 
 /// All live points, as selectors see them, and their ids.
@@ -44,8 +44,9 @@ pub fn candidates(reader: &Reader) -> (Vec<Candidate>, Vec<ChunkId>) {
 
 /// Reads a selector in this machine's time zone.
 pub fn parse(text: &str) -> Result<Selector, Failure> {
-    Selector::parse(text, &jiff::tz::TimeZone::system())
-        .map_err(|error| Failure::invalid(error, "write web01, web01@latest~1, web01@2026-11-20T02:00 or the beginning of an id"))
+    Selector::parse(text, &jiff::tz::TimeZone::system()).map_err(|error| {
+        Failure::invalid(error, "write web01, web01@latest~1, web01@2026-11-20T02:00 or the beginning of an id")
+    })
 }
 
 /// The point that `text` names.
@@ -57,7 +58,8 @@ pub fn choose(reader: &Reader, text: &str, place: &str) -> Result<Chosen, Failur
 pub fn choose_parsed(reader: &Reader, selector: &Selector, place: &str) -> Result<Chosen, Failure> {
     let (candidates, ids) = candidates(reader);
     let picked = resolve(selector, &candidates).map_err(|error| unresolved(&error, place))?;
-    let id = candidates.iter().zip(&ids).find(|(candidate, _)| std::ptr::eq(*candidate, picked.point)).map(|(_, id)| *id);
+    let id =
+        candidates.iter().zip(&ids).find(|(candidate, _)| std::ptr::eq(*candidate, picked.point)).map(|(_, id)| *id);
     let Some(id) = id else {
         return Err(Failure::new(Exit::Bug, "a point was chosen that is not there", place, "please report this"));
     };

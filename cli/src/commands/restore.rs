@@ -8,8 +8,8 @@ use std::{
 };
 
 use engine::{
-    BadExtents, FileTarget, FileTargetOptions, IfExists, Reader, RestoreError, RestoreJob, RestoreOptions, RestoreReport,
-    ShownPoint, Space, Target, restore, restore_home, show,
+    BadExtents, FileTarget, FileTargetOptions, IfExists, Reader, RestoreError, RestoreJob, RestoreOptions,
+    RestoreReport, ShownPoint, Space, Target, restore, restore_home, show,
 };
 use repo_format::DiskRecord;
 
@@ -54,9 +54,15 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
     }
     let bad: u64 = goals.iter().map(|goal| goal.record.bad_bytes).sum();
     if bad > 0 && args.accept_loss.is_none() {
-        let what = format!("the point has {bad} bytes that could not be read when it was backed up; nothing was written");
+        let what =
+            format!("the point has {bad} bytes that could not be read when it was backed up; nothing was written");
         let place = format!("point {} of {}", chosen.id, chosen.vm);
-        return Err(Failure::new(Exit::Refused, what, place, "restore another point, or --accept-loss bad-extents: they become zeros"));
+        return Err(Failure::new(
+            Exit::Refused,
+            what,
+            place,
+            "restore another point, or --accept-loss bad-extents: they become zeros",
+        ));
     }
 
     let mut warnings = opened.warnings.clone();
@@ -87,7 +93,12 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
         let report = outcome?;
         for (disk, goal) in report.disks.iter().zip(&goals) {
             if disk.tail_bytes > 0 {
-                let text = format!("{} is larger than {}: its last {} bytes are as they were", goal.path.display(), disk.name, disk.tail_bytes);
+                let text = format!(
+                    "{} is larger than {}: its last {} bytes are as they were",
+                    goal.path.display(),
+                    disk.name,
+                    disk.tail_bytes
+                );
                 warnings.push(warning("tail", text));
             }
             if !disk.bad.is_empty() {
@@ -112,13 +123,17 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
 fn selector_of(args: &RestoreArgs) -> Result<Selector, Failure> {
     let selector = parse(&args.selector)?;
     let Some(at) = &args.at else { return Ok(selector) };
-    let at = parse_time(at, &jiff::tz::TimeZone::system()).map_err(|what| Failure::invalid(what, "--at 2026-11-20T02:00"))?;
+    let at = parse_time(at, &jiff::tz::TimeZone::system())
+        .map_err(|what| Failure::invalid(what, "--at 2026-11-20T02:00"))?;
     match selector.what {
         What::Bare(name) => Ok(Selector { what: What::Vm { name, when: When::AtOrBefore(at) }, ..selector }),
         What::Vm { name, when: When::Latest(0) } if !args.selector.contains('@') => {
             Ok(Selector { what: What::Vm { name, when: When::AtOrBefore(at) }, ..selector })
         }
-        _ => Err(Failure::invalid("--at and the selector both say which point", "write the VM's name with --at, or @TIME without it")),
+        _ => Err(Failure::invalid(
+            "--at and the selector both say which point",
+            "write the VM's name with --at, or @TIME without it",
+        )),
     }
 }
 
@@ -128,7 +143,12 @@ struct Goal<'p> {
     path: PathBuf,
 }
 
-fn goals<'p>(args: &RestoreArgs, chosen: &Chosen, shown: &'p ShownPoint, place: &str) -> Result<Vec<Goal<'p>>, Failure> {
+fn goals<'p>(
+    args: &RestoreArgs,
+    chosen: &Chosen,
+    shown: &'p ShownPoint,
+    place: &str,
+) -> Result<Vec<Goal<'p>>, Failure> {
     let disks = &shown.record.disks;
     let find = |name: &str| {
         disks.iter().find(|disk| disk.name == name).ok_or_else(|| {
@@ -141,7 +161,8 @@ fn goals<'p>(args: &RestoreArgs, chosen: &Chosen, shown: &'p ShownPoint, place: 
         if let Some(uri) = args.disks.iter().find(|disk| disk.path.contains("://")) {
             return Err(Failure::not_built("restoring to NBD").with_advice(format!("--disk {}=FILE", uri.name)));
         }
-        let goal = |disk: &crate::args::NamedPath| Ok(Goal { record: find(&disk.name)?, path: PathBuf::from(&disk.path) });
+        let goal =
+            |disk: &crate::args::NamedPath| Ok(Goal { record: find(&disk.name)?, path: PathBuf::from(&disk.path) });
         return args.disks.iter().map(goal).collect();
     }
     let Some(folder) = &args.to else { return Ok(Vec::new()) };
@@ -178,20 +199,33 @@ fn refuse_inside_repository(target: &Path, repository: &Path) -> Result<(), Fail
     let target = absolute(target);
     let nearest = target.ancestors().skip(1).find_map(|folder| fs::canonicalize(folder).ok());
     if nearest.is_some_and(|folder| folder.starts_with(real(repository))) {
-        return Err(Failure::new(Exit::Invalid, "the target lies inside the repository", target.display(), "name a place outside it"));
+        return Err(Failure::new(
+            Exit::Invalid,
+            "the target lies inside the repository",
+            target.display(),
+            "name a place outside it",
+        ));
     }
     Ok(())
 }
 
 fn refuse_existing(goals: &[Goal<'_>], args: &RestoreArgs) -> Result<(), Failure> {
-    match goals.iter().find(|goal| !args.overwrite && fs::symlink_metadata(&goal.path).is_ok_and(|about| about.is_file())) {
+    match goals
+        .iter()
+        .find(|goal| !args.overwrite && fs::symlink_metadata(&goal.path).is_ok_and(|about| about.is_file()))
+    {
         Some(goal) => Err(exists(&goal.path)),
         None => Ok(()),
     }
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::new(Exit::Invalid, "the target exists; nothing was written", path.display(), "name another place, or --overwrite")
+    Failure::new(
+        Exit::Invalid,
+        "the target exists; nothing was written",
+        path.display(),
+        "name another place, or --overwrite",
+    )
 }
 
 fn planned(goal: &Goal<'_>) -> Result<RestoreDisk, Failure> {
@@ -209,7 +243,13 @@ fn planned(goal: &Goal<'_>) -> Result<RestoreDisk, Failure> {
 }
 
 /// Document and NVRAM, of this point and no other, byte for byte.
-fn write_home(reader: &Reader, args: &RestoreArgs, chosen: &Chosen, result: &mut RestoreResult, place: &str) -> Result<(), Failure> {
+fn write_home(
+    reader: &Reader,
+    args: &RestoreArgs,
+    chosen: &Chosen,
+    result: &mut RestoreResult,
+    place: &str,
+) -> Result<(), Failure> {
     if args.vm_home_out.is_none() && args.nvram_out.is_none() {
         return Ok(());
     }
@@ -239,7 +279,12 @@ fn restore_disks(
 ) -> Result<RestoreReport, Failure> {
     if let Some(folder) = &args.to {
         fs::create_dir_all(folder).map_err(|error| {
-            Failure::new(Exit::Invalid, format!("the folder cannot be made: {error}"), folder.display(), "name another folder")
+            Failure::new(
+                Exit::Invalid,
+                format!("the folder cannot be made: {error}"),
+                folder.display(),
+                "name another folder",
+            )
         })?;
     }
     let options = FileTargetOptions {
@@ -259,8 +304,12 @@ fn restore_disks(
             let goal = goals.iter().find(|goal| goal.record.name == *disk);
             target_failure(source, disk, goal.map_or(Path::new("the target"), |goal| goal.path.as_path()))
         }
-        RestoreError::BadExtents { .. } => Failure { exit: Exit::Refused, ..Failure::of(&error, error.kind(), &chosen.vm) },
-        RestoreError::NoRoom { .. } => Failure::of(&error, error.kind(), place_of(goals)).with_advice("make room, or name another place"),
+        RestoreError::BadExtents { .. } => {
+            Failure { exit: Exit::Refused, ..Failure::of(&error, error.kind(), &chosen.vm) }
+        }
+        RestoreError::NoRoom { .. } => {
+            Failure::of(&error, error.kind(), place_of(goals)).with_advice("make room, or name another place")
+        }
         _ => Failure::of(&error, error.kind(), place_of(goals)),
     })
 }
@@ -273,10 +322,11 @@ fn target_failure(error: &engine::TargetError, disk: &str, path: &Path) -> Failu
     use engine::TargetError;
     match error {
         TargetError::Exists { path } => exists(path),
-        TargetError::TooSmall { .. } => Failure::of(error, error.kind(), disk).with_advice("name a target of at least the disk's size"),
-        TargetError::Full { .. } => {
-            Failure::of(error, error.kind(), path.display()).with_advice("make room and run the same command again: it continues")
+        TargetError::TooSmall { .. } => {
+            Failure::of(error, error.kind(), disk).with_advice("name a target of at least the disk's size")
         }
+        TargetError::Full { .. } => Failure::of(error, error.kind(), path.display())
+            .with_advice("make room and run the same command again: it continues"),
         _ => Failure::of(error, error.kind(), format!("{disk} -> {}", path.display())),
     }
 }
@@ -289,9 +339,19 @@ fn list_bad(disk: &engine::RestoredDisk, goal: &Goal<'_>) -> Result<String, Fail
     let lines: String =
         disk.bad.iter().map(|range| format!("{} {}\n", range.start, range.end.saturating_sub(range.start))).collect();
     fs::write(&list, lines).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the list of bad extents cannot be written: {error}"), list.display(), "make room and run it again")
+        Failure::new(
+            Exit::Failed,
+            format!("the list of bad extents cannot be written: {error}"),
+            list.display(),
+            "make room and run it again",
+        )
     })?;
-    Ok(format!("{}: {} stretches were never read and are zeros now; they are listed in {}", disk.name, disk.bad.len(), list.display()))
+    Ok(format!(
+        "{}: {} stretches were never read and are zeros now; they are listed in {}",
+        disk.name,
+        disk.bad.len(),
+        list.display()
+    ))
 }
 
 fn lines(report: &RestoreReport, goals: &[Goal<'_>]) -> Vec<RestoreDisk> {
@@ -316,6 +376,7 @@ fn damage(report: &RestoreReport, goals: &[Goal<'_>]) -> Option<Failure> {
         return None;
     }
     let what = format!("{} could not be restored whole; what is good was written to NAME.part", hurt.join(", "));
-    let advice = "strongroom verify --read-data names what is damaged; copy those objects back, or restore another point";
+    let advice =
+        "strongroom verify --read-data names what is damaged; copy those objects back, or restore another point";
     Some(Failure::new(Exit::Damaged, what, place_of(goals), advice))
 }

@@ -44,7 +44,8 @@ pub fn run(global: &GlobalArgs, args: &StatsArgs) -> Result<Done, Failure> {
         unique_bytes: vm.unique_bytes,
         stored_bytes: vm.stored_bytes,
     };
-    let vms = stats.vms.into_iter().filter(|vm| args.vm.as_ref().is_none_or(|name| *name == vm.vm_name)).map(vm).collect();
+    let vms =
+        stats.vms.into_iter().filter(|vm| args.vm.as_ref().is_none_or(|name| *name == vm.vm_name)).map(vm).collect();
     let result = StatsResult { totals, vms, exact: stats.exact, unreadable_points: stats.unreadable_points };
     let line = opened.line();
     Ok(Done::with(result).in_repository(line).with_warnings(opened.warnings.into_iter().chain(warnings)))

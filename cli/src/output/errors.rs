@@ -72,7 +72,12 @@ mod tests {
     fn failure() -> Failure {
         Failure {
             causes: vec!["the disk is on fire".to_owned()],
-            ..Failure::new(Exit::Failed, "web01 disk0: read failed at byte 4096", "/images/web01.img", "look at the disk")
+            ..Failure::new(
+                Exit::Failed,
+                "web01 disk0: read failed at byte 4096",
+                "/images/web01.img",
+                "look at the disk",
+            )
         }
     }
 

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
-    BackupResult, CompletionsResult, DemoResult, DiffResult, GenerateResult, HomeLine, Human, InitResult, KeyResult, ListResult,
-    ProblemLine, RestoreResult, ShowResult, StatsResult, VerifyResult, VersionResult,
+    BackupResult, CompletionsResult, DemoResult, DiffResult, GenerateResult, HomeLine, Human, InitResult, KeyResult,
+    ListResult, ProblemLine, RestoreResult, ShowResult, StatsResult, VerifyResult, VersionResult,
 };
 use crate::units::{self, size};
 
@@ -41,7 +41,8 @@ fn opt_size(bytes: Option<u64>) -> String {
 
 impl Human for InitResult {
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
-        let [min, avg, max] = [self.chunk_min_bytes, self.chunk_avg_bytes, self.chunk_max_bytes].map(|bytes| bytes / 1024);
+        let [min, avg, max] =
+            [self.chunk_min_bytes, self.chunk_avg_bytes, self.chunk_max_bytes].map(|bytes| bytes / 1024);
         let recovery = match (&self.recovery_key_file, self.recovery_key) {
             (Some(file), _) => file.clone(),
             (None, true) => "shown above".to_owned(),
@@ -62,11 +63,24 @@ impl Human for InitResult {
 impl Human for BackupResult {
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         for disk in &self.disks {
-            write!(out, "{} {}  {}  data {}", clean(&self.vm), clean(&disk.name), size(disk.size_bytes), size(disk.data_bytes))?;
+            write!(
+                out,
+                "{} {}  {}  data {}",
+                clean(&self.vm),
+                clean(&disk.name),
+                size(disk.size_bytes),
+                size(disk.data_bytes)
+            )?;
             match &disk.map_root {
                 None => writeln!(out, "  would be read")?,
                 Some(root) => {
-                    write!(out, "  read {}  new {}  stored {}", size(disk.read_bytes), size(disk.new_bytes), size(disk.stored_bytes))?;
+                    write!(
+                        out,
+                        "  read {}  new {}  stored {}",
+                        size(disk.read_bytes),
+                        size(disk.new_bytes),
+                        size(disk.stored_bytes)
+                    )?;
                     if disk.bad_bytes > 0 {
                         write!(out, "  unreadable {}", size(disk.bad_bytes))?;
                     }
@@ -210,7 +224,13 @@ impl Human for DiffResult {
             }
             return Ok(());
         }
-        writeln!(out, "{} -> {}{}", short(&self.before), short(&self.after), if self.other_vm { "   (different VMs)" } else { "" })?;
+        writeln!(
+            out,
+            "{} -> {}{}",
+            short(&self.before),
+            short(&self.after),
+            if self.other_vm { "   (different VMs)" } else { "" }
+        )?;
         for disk in &self.disks {
             let side = match disk.side.as_str() {
                 "both" => String::new(),
@@ -339,7 +359,13 @@ impl Human for StatsResult {
         let header = ["VM", "Points", "Logical", "Allocated", "Unique", "Stored"];
         writeln!(out, "{}", table(&header, rows, &[1, 2, 3, 4, 5]).trim_fmt())?;
         if let Some(tenths) = (totals.allocated_bytes.saturating_mul(10)).checked_div(totals.stored_bytes) {
-            writeln!(out, "{} packs; {}.{} bytes of data for each byte stored", totals.packs, tenths / 10, tenths % 10)?;
+            writeln!(
+                out,
+                "{} packs; {}.{} bytes of data for each byte stored",
+                totals.packs,
+                tenths / 10,
+                tenths % 10
+            )?;
         }
         if self.unreadable_points > 0 {
             writeln!(out, "{} points could not be read and are not counted", self.unreadable_points)?;

@@ -14,10 +14,10 @@ pub use envelope::{Ending, Envelope, ErrorLine, HeadLine, Outcome, RepositoryLin
 pub use errors::{Palette, render_failure, render_warning};
 pub use human::table;
 pub use results::{
-    BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine, GenerateResult,
-    HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine, ProblemLine, RangeLine,
-    RestoreDisk, RestoreResult, SecretLine, ShowDisk, ShowPoint, ShowResult, SlotLine, StatsResult, StatsTotals, StatsVm,
-    StreamLine, VerdictLine, VerifyResult, VersionResult,
+    BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine,
+    GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine,
+    ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowDisk, ShowPoint, ShowResult, SlotLine,
+    StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
 };
 pub use schema::{SCHEMAS, write_schemas};
 

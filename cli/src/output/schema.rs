@@ -5,8 +5,8 @@ use std::{fs, io, path::Path};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{
-    BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, GenerateResult, InitResult, KeyResult, ListResult,
-    RestoreResult, ShowResult, StatsResult, VerifyResult, VersionResult,
+    BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, GenerateResult, InitResult, KeyResult,
+    ListResult, RestoreResult, ShowResult, StatsResult, VerifyResult, VersionResult,
 };
 
 type Make = fn() -> Schema;

@@ -169,7 +169,8 @@ fn unknown_vm(name: &str, points: &[Candidate]) -> ResolveError {
     let mut names: Vec<&str> = points.iter().map(|point| point.vm.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut near: Vec<(usize, &str)> = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known)).collect();
+    let mut near: Vec<(usize, &str)> =
+        names.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known)).collect();
     near.sort();
     let close = |(distance, known): &(usize, &str)| {
         *distance <= 2.max(name.chars().count() / 3) || known.contains(name) || names.len() <= NEAREST_MAX
@@ -196,7 +197,10 @@ mod tests {
             point("aaaa1111", "web01", 1_000),
             point("aaaa2222", "web02", 1_500),
             point("bbbb3333", "web01", 2_000),
-            Candidate { passed_over: Some("incomplete: 3 bad extents".to_owned()), ..point("cccc4444", "web01", 3_000) },
+            Candidate {
+                passed_over: Some("incomplete: 3 bad extents".to_owned()),
+                ..point("cccc4444", "web01", 3_000)
+            },
             point("dddd5555", "cafe", 4_000),
             point("cafe6666", "db01", 5_000),
         ]

@@ -17,7 +17,9 @@ pub fn parse_time(text: &str, zone: &TimeZone) -> Result<u64, String> {
             return Err(wrong());
         }
         let next = day.tomorrow().map_err(|_| wrong())?.at(0, 0, 0, 0);
-        return milliseconds(instant(next, zone).ok_or_else(wrong)?).map(|next| next.saturating_sub(1)).ok_or_else(wrong);
+        return milliseconds(instant(next, zone).ok_or_else(wrong)?)
+            .map(|next| next.saturating_sub(1))
+            .ok_or_else(wrong);
     }
     if let Ok(instant) = text.parse::<Timestamp>() {
         return milliseconds(instant).ok_or_else(wrong);

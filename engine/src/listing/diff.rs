@@ -307,7 +307,8 @@ fn home_of(reader: &Reader, point: &RestorePoint) -> Result<Option<HomeSummary>,
 }
 
 fn home_changes(before: Option<&HomeSummary>, after: Option<&HomeSummary>) -> Vec<HomeChange> {
-    let fields: [(&'static str, fn(&HomeSummary) -> Option<String>); 14] = [
+    type Field = (&'static str, fn(&HomeSummary) -> Option<String>);
+    let fields: [Field; 14] = [
         ("document", |home| Some(home.document.digest.to_string())),
         ("name", |home| home.name.clone()),
         ("instance_uuid", |home| home.instance_uuid.clone()),
@@ -323,7 +324,7 @@ fn home_changes(before: Option<&HomeSummary>, after: Option<&HomeSummary>) -> Ve
         ("vtpm", |home| home.vtpm.map(|there| there.to_string())),
         ("nvram", |home| home.nvram.as_ref().map(|(name, content)| format!("{name} {}", content.digest))),
     ];
-    let change = |(field, of): (&'static str, fn(&HomeSummary) -> Option<String>)| {
+    let change = |(field, of): Field| {
         let text = |home: Option<&HomeSummary>| home.and_then(of).unwrap_or_else(|| "-".to_owned());
         let (before, after) = (text(before), text(after));
         (before != after).then_some(HomeChange { field, before, after })

@@ -143,6 +143,8 @@ pub(super) fn packs_of(
 
 struct Walk<'v> {
     reader: &'v Reader,
+    /// All packs have been tried for one that does not open.
+    tried_all: bool,
     monitor: &'v dyn Monitor,
     damage: Damage,
     window: Window,
@@ -163,7 +165,23 @@ fn key(id: &ChunkId) -> u128 {
 impl<'v> Walk<'v> {
     fn new(reader: &'v Reader, damage: Damage, monitor: &'v dyn Monitor) -> Self {
         let (packs, whole, visited) = (HashSet::new(), HashSet::new(), Vec::new());
-        Self { reader, monitor, damage, window: Window::default(), packs, whole, visited, losses: 0 }
+        Self { reader, tried_all: false, monitor, damage, window: Window::default(), packs, whole, visited, losses: 0 }
+    }
+
+    /// The problem of a chunk that the index does not know: packs that do not open are not in it, so look for those.
+    fn unseen(&mut self) -> Result<usize, VerifyError> {
+        if !std::mem::replace(&mut self.tried_all, true) {
+            for (ordinal, pack) in super::quick::packs(self.reader) {
+                match self.reader.pack(ordinal) {
+                    Err(error) if is_loss(error.kind()) && !self.damage.has(ordinal) => {
+                        self.damage.add(ordinal, Problem::new(format_args!("pack {}", pack.name), error), Lost::All);
+                    }
+                    Err(error) if !is_loss(error.kind()) => return Err(error.into()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(self.damage.unseen())
     }
 
     fn point(&mut self, point: &PointState) -> Result<(), VerifyError> {
@@ -269,7 +287,7 @@ impl<'v> Walk<'v> {
             Some(number) => number,
             None => match places.first().and_then(|location| self.reader.state().pack(location.pack)) {
                 Some(pack) => self.damage.number(Problem::new(format_args!("pack {}", pack.name), error)),
-                None => self.damage.unseen(),
+                None => self.unseen()?,
             },
         };
         self.losses += 1;
@@ -286,7 +304,7 @@ impl<'v> Walk<'v> {
         let (placed, missing) = window.locate(self.reader)?;
         for number in missing {
             let Some(want) = window.want(number) else { continue };
-            let problem = self.damage.unseen();
+            let problem = self.unseen()?;
             self.lose(point, names, want, problem);
         }
         for in_pack in placed.chunk_by(|a, b| a.location.pack == b.location.pack) {
@@ -315,7 +333,7 @@ impl<'v> Walk<'v> {
             return Ok(Some(problem));
         }
         let Some(object) = self.reader.state().pack(location.pack).map(|pack| format!("pack {}", pack.name)) else {
-            return Ok(Some(self.damage.unseen()));
+            return Ok(Some(self.unseen()?));
         };
         let pack = match self.reader.pack(location.pack) {
             Ok(pack) => pack,

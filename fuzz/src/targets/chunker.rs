@@ -46,7 +46,8 @@ fn chunks(chunker: &Chunker, run: &[u8], address: u64, short: usize) -> Vec<usiz
         let rest = run.get(start..).unwrap_or_default();
         let address = address + start as u64;
         let narrow = rest.get(..short.min(rest.len())).unwrap_or_default();
-        let narrow = chunker.cut(narrow, address, if narrow.len() == rest.len() { RunEnd::Here } else { RunEnd::Beyond });
+        let narrow =
+            chunker.cut(narrow, address, if narrow.len() == rest.len() { RunEnd::Here } else { RunEnd::Beyond });
         let Some(length) = narrow.or_else(|| chunker.cut(rest, address, RunEnd::Here)) else {
             panic!("the whole rest of a run has a first chunk")
         };

@@ -51,9 +51,11 @@ pub fn frame_round_trip(bytes: &[u8]) -> Outcome {
     };
     let cut = usize::from(input.u8()) + 1;
     let mut builder = FrameBuilder::new(Class::Data, 1 << 16);
-    let chunks: Vec<&[u8]> = input.0.chunks(cut).take_while(|chunk| {
-        builder.fits(chunk.len()) && builder.push(HashedChunk::of_data(chunk, &KEYS)).is_ok()
-    }).collect();
+    let chunks: Vec<&[u8]> = input
+        .0
+        .chunks(cut)
+        .take_while(|chunk| builder.fits(chunk.len()) && builder.push(HashedChunk::of_data(chunk, &KEYS)).is_ok())
+        .collect();
     let Some(plain) = builder.take() else { return Outcome::Refused("nothing".to_owned()) };
     let sealed = Compressor::new(compression).and_then(|mut zstd| plain.seal(&KEYS, &mut zstd, [9; 24]));
     let Ok(sealed) = sealed else { panic!("any frame can be sealed") };

@@ -37,11 +37,15 @@ pub fn key_slot(bytes: &[u8]) -> Outcome {
     let parsed = KeySlot::parse(&whole);
     if let Ok(slot) = &parsed
         && slot.kind() == SlotKind::KeyFile
-        && let Ok(secret) = SlotSecret::key_file(&KEY_FILE)
+        && let Ok(secret) = key_file()
     {
         return Outcome::of(&slot.open(&secret));
     }
     Outcome::of(&parsed)
+}
+
+fn key_file() -> Result<SlotSecret, repo_format::FormatError> {
+    SlotSecret::key_file(KEY_FILE.to_vec().into())
 }
 
 /// The sealed content of a slot that its key file opens.
@@ -49,7 +53,7 @@ pub fn key_slot_content(bytes: &[u8]) -> Outcome {
     let mut content = bytes.to_vec();
     content.resize(512, 0);
     let slot = slot_around(&content);
-    let opened = SlotSecret::key_file(&KEY_FILE).and_then(|secret| KeySlot::parse(&slot)?.open(&secret));
+    let opened = key_file().and_then(|secret| KeySlot::parse(&slot)?.open(&secret));
     if let Ok(keys) = &opened {
         assert!((1..=14).contains(&RepositoryKeys::newest_epoch(keys)));
     }

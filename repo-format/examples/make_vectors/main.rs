@@ -9,8 +9,6 @@ mod key_slot;
 
 use std::{env, error::Error, path::PathBuf};
 
-use self::file::VectorFile;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::args_os().nth(1).ok_or("make_vectors FOLDER")?);
     let mut files = vec![];

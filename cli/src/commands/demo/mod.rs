@@ -44,10 +44,13 @@ pub fn run(global: &GlobalArgs, args: &DemoArgs) -> Result<Done, Failure> {
 
 /// The steps, in the order a person would take them.
 fn tour(stage: &mut Stage) -> Result<(), Failure> {
-    stage.step("sample VM web01: disk0 256 MiB, disk1 64 MiB, VM home with keyId, bundle, policy, NVRAM; web02, its clone", |stage| {
-        sample::make(stage.folder()).map_err(|error| stage.broken(&error))?;
-        Ok("made".to_owned())
-    })?;
+    stage.step(
+        "sample VM web01: disk0 256 MiB, disk1 64 MiB, VM home with keyId, bundle, policy, NVRAM; web02, its clone",
+        |stage| {
+            sample::make(stage.folder()).map_err(|error| stage.broken(&error))?;
+            Ok("made".to_owned())
+        },
+    )?;
     stage.step("a repository with a key slot and a recovery key", |stage| {
         let said = stage.type_in(&["init", "--recovery-key-out", "recovery-key.txt", "--kdf-memory", "64M"])?;
         Ok(format!("repository {}", said.short("/result/id")))
@@ -62,7 +65,8 @@ fn tour(stage: &mut Stage) -> Result<(), Failure> {
     stage.step("web02, a clone of web01, costs next to nothing", |stage| {
         let said = stage.type_in(&["backup", "--vm", "web02", "web02-disk0.img"])?;
         let (read, new) = (said.sum("read_bytes"), said.sum("new_bytes"));
-        stage.check(new.saturating_mul(4) < read, &format!("{} of {} were new", units::size(new), units::size(read)))?;
+        stage
+            .check(new.saturating_mul(4) < read, &format!("{} of {} were new", units::size(new), units::size(read)))?;
         Ok(figures(&said))
     })?;
     // Times are typed to the second: night 2 must begin in a later one.
@@ -72,7 +76,8 @@ fn tour(stage: &mut Stage) -> Result<(), Failure> {
         sample::work_a_day(stage.folder()).map_err(|error| stage.broken(&error))?;
         let said = stage.type_in(&WEB01)?;
         let (read, new) = (said.sum("read_bytes"), said.sum("new_bytes"));
-        stage.check(new.saturating_mul(4) < read, &format!("{} of {} were new", units::size(new), units::size(read)))?;
+        stage
+            .check(new.saturating_mul(4) < read, &format!("{} of {} were new", units::size(new), units::size(read)))?;
         Ok(figures(&said))
     })?;
     stage.step("list", |stage| {
@@ -108,18 +113,38 @@ fn tour(stage: &mut Stage) -> Result<(), Failure> {
         let text = |key: &str| cost.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         let start = cost.pointer("/ranges/0/start_bytes").and_then(serde_json::Value::as_u64).unwrap_or_default();
         let lost = cost.get("lost_bytes").and_then(serde_json::Value::as_u64).unwrap_or_default();
-        Ok(format!("pack {}: {} {} loses {} from byte {start}", pack.get(..8).unwrap_or(&pack), text("vm"), text("disk"), units::size(lost)))
+        Ok(format!(
+            "pack {}: {} {} loses {} from byte {start}",
+            pack.get(..8).unwrap_or(&pack),
+            text("vm"),
+            text("disk"),
+            units::size(lost)
+        ))
     })
 }
 
 const WEB01: [&str; 11] = [
-    "backup", "--vm", "web01", "--disk", "disk0=web01-disk0.img", "--disk", "disk1=web01-disk1.img", "--vm-home",
-    "web01.json", "--nvram", "web01.nvram",
+    "backup",
+    "--vm",
+    "web01",
+    "--disk",
+    "disk0=web01-disk0.img",
+    "--disk",
+    "disk1=web01-disk1.img",
+    "--vm-home",
+    "web01.json",
+    "--nvram",
+    "web01.nvram",
 ];
 
 fn figures(said: &Said) -> String {
     let bytes = |field| units::size(said.sum(field));
-    format!("read {}   new {}   stored {}", bytes("read_bytes"), bytes("new_bytes"), units::size(said.number("/result/stored_bytes")))
+    format!(
+        "read {}   new {}   stored {}",
+        bytes("read_bytes"),
+        bytes("new_bytes"),
+        units::size(said.number("/result/stored_bytes"))
+    )
 }
 
 /// A time as a person types it: local, or with an offset where the clock shows it twice.
@@ -172,13 +197,20 @@ impl Folder {
         };
         let Some(path) = &args.dir else {
             let made = tempfile::Builder::new().prefix("strongroom-demo-").tempdir();
-            return made.map(Self::Temporary).map_err(|error| failed(error, std::env::temp_dir().display().to_string()));
+            return made
+                .map(Self::Temporary)
+                .map_err(|error| failed(error, std::env::temp_dir().display().to_string()));
         };
         let made = !path.exists();
         fs::create_dir_all(path).map_err(|error| failed(error, path.display().to_string()))?;
         let path = fs::canonicalize(path).map_err(|error| failed(error, path.display().to_string()))?;
         if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Failure::new(Exit::Invalid, "--dir: the folder is not empty", path.display(), "name an empty or new folder"));
+            return Err(Failure::new(
+                Exit::Invalid,
+                "--dir: the folder is not empty",
+                path.display(),
+                "name an empty or new folder",
+            ));
         }
         Ok(Self::Named { path, made })
     }

@@ -58,12 +58,9 @@ pub fn compare_night_1(folder: &Path, restored: &Path) -> io::Result<Option<Stri
     let expected = folder.join("expected");
     fs::create_dir(&expected)?;
     make_web01(&expected)?;
-    for (wanted, found) in [
-        (DISK0.0, "disk0.img"),
-        (DISK1.0, "disk1.img"),
-        ("web01.json", "web01.json"),
-        ("web01.nvram", "web01.nvram"),
-    ] {
+    for (wanted, found) in
+        [(DISK0.0, "disk0.img"), (DISK1.0, "disk1.img"), ("web01.json", "web01.json"), ("web01.nvram", "web01.nvram")]
+    {
         let (wanted, found) = (expected.join(wanted), restored.join(found));
         if let Some(at) = first_difference(&wanted, &found)? {
             return Ok(Some(format!("{} differs from the original at byte {at}", found.display())));
@@ -129,8 +126,22 @@ fn write_disk(path: &Path, bytes: u64, common: u64, own: u64) -> io::Result<()> 
 
 fn fill_text(content: &mut [u8], seed: u64) {
     const WORDS: [&str; 16] = [
-        "GET ", "POST ", "/index.html ", "/api/orders/", "200 ", "404 ", "web01 ", "kernel: ", "sshd[", "]: ", "Accepted ",
-        "session ", "opened for ", "user ", "nightly\n", "done\n",
+        "GET ",
+        "POST ",
+        "/index.html ",
+        "/api/orders/",
+        "200 ",
+        "404 ",
+        "web01 ",
+        "kernel: ",
+        "sshd[",
+        "]: ",
+        "Accepted ",
+        "session ",
+        "opened for ",
+        "user ",
+        "nightly\n",
+        "done\n",
     ];
     let mut random = Random(seed | 1);
     let mut rest = content;

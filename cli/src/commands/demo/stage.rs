@@ -33,7 +33,8 @@ impl Stage {
     /// Prepares password, folders and environment.
     pub fn new(folder: &Path, aloud: bool) -> Result<Self, Failure> {
         let failed = |what: String| Failure::new(Exit::Failed, what, folder.display(), "--dir DIR");
-        let program = std::env::current_exe().map_err(|error| failed(format!("this program does not find itself: {error}")))?;
+        let program =
+            std::env::current_exe().map_err(|error| failed(format!("this program does not find itself: {error}")))?;
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).map_err(|error| failed(format!("no randomness: {error}")))?;
         let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
