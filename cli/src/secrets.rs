@@ -134,14 +134,31 @@ pub fn read(source: &SecretSource, new: bool) -> Result<Secret, Failure> {
             })?;
             Ok(Secret { secret: SlotSecret::RecoveryKey(key), warnings })
         }
-        SecretSource::Prompt => {
-            let typed = terminal::ask_password("Password: ")?;
-            if new && *terminal::ask_password("The same again: ")? != *typed {
-                return Err(Failure::invalid("the two passwords differ", "type the same password twice"));
-            }
-            password(typed, "the terminal", Vec::new())
-        }
+        SecretSource::Prompt => read_typed("Password: ", new),
     }
+}
+
+/// Reads a secret that shall open a slot from now on: of a file, or typed twice.
+pub fn read_new(password_file: Option<&Path>, key_file: Option<&Path>) -> Result<Secret, Failure> {
+    let secret = match (password_file, key_file) {
+        (Some(path), _) => read(&SecretSource::PasswordFile(path.to_owned()), true),
+        (None, Some(path)) => read(&SecretSource::KeyFile(path.to_owned()), true),
+        (None, None) if terminal::can_ask() => read_typed("New password: ", true),
+        (None, None) => Err(Failure::invalid(
+            "no new password was given and there is no terminal to ask on",
+            "--new-password-file FILE",
+        )),
+    }?;
+    check_strength(&secret.secret)?;
+    Ok(secret)
+}
+
+fn read_typed(prompt: &str, twice: bool) -> Result<Secret, Failure> {
+    let typed = terminal::ask_password(prompt)?;
+    if twice && *terminal::ask_password("The same again: ")? != *typed {
+        return Err(Failure::invalid("the two passwords differ", "type the same password twice"));
+    }
+    password(typed, "the terminal", Vec::new())
 }
 
 /// Refuses a new password that can be guessed.

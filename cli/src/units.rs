@@ -84,16 +84,6 @@ pub fn local(time_ms: u64) -> String {
     jiff::tz::TimeZone::system().to_datetime(timestamp(time_ms)).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// How long ago, in one unit.
-pub fn age(time_ms: u64, now_ms: u64) -> String {
-    let minutes = now_ms.saturating_sub(time_ms) / 60_000;
-    match minutes {
-        0..60 => format!("{minutes} min ago"),
-        60..2880 => format!("{} h ago", minutes / 60),
-        _ => format!("{} d ago", minutes / 1440),
-    }
-}
-
 /// A stretch of seconds.
 pub fn duration(seconds: u64) -> String {
     match seconds {

@@ -26,7 +26,8 @@ struct Document {
     firmware: Option<String>,
     secure_boot: Option<bool>,
     key_id: Option<CryptoKeyId>,
-    encryption_bundle: Option<Zeroizing<String>>,
+    /// Its buffer is handed on, not copied.
+    encryption_bundle: Option<String>,
     storage_policy: Option<Policy>,
     vtpm: Option<Vtpm>,
     nvram_file_name: Option<String>,
@@ -136,7 +137,7 @@ fn parse(bytes: &[u8]) -> Result<(VmHome, Option<FileName>), String> {
     let name = document.nvram_file_name.as_deref().map(FileName::new).transpose();
     let nvram_name = name.map_err(|error| format!("malformed VM home: nvramFileName: {error}"))?;
     let (kms_key_id, kms_provider) = key(document.key_id);
-    let bundle = document.encryption_bundle.map(|mut text| SecretBytes::new(std::mem::take(&mut *text).into_bytes()));
+    let bundle = document.encryption_bundle.map(|text| SecretBytes::new(text.into_bytes()));
     let record = VmHome {
         document: Stream { length: 0, digest: Digest::of(&[]), pieces: Vec::new() },
         name: document.name,

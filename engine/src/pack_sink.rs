@@ -27,6 +27,8 @@ use crate::{
 /// Sealed frames waiting for the filler: at most 4 MiB each, most often 0.4 MiB.
 const FRAMES_WAITING: usize = 8;
 const UPLOADERS: usize = 2;
+/// Frames that may wait for the next pack while smaller ones fill this one.
+const FRAMES_PASSED_OVER: usize = 6;
 
 /// Why packs could not be made or stored.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,8 @@ struct Shared {
     session: SessionId,
     /// Own packs in the order in which they became durable: their place is their number in this session.
     stored: Mutex<Vec<StoredPack>>,
+    /// Buffers of packs that are stored: used again, their pages are there already.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Takes sealed frames from any thread.
@@ -117,7 +121,7 @@ impl PackSink {
         session: SessionId,
         adopted: Vec<StoredPack>,
     ) -> Self {
-        let shared = Arc::new(Shared { store, keys, entropy, dedup, config, session, stored: Mutex::new(adopted) });
+        let shared = Arc::new(Shared { store, keys, entropy, dedup, config, session, stored: Mutex::new(adopted), spare: Mutex::default() });
         let mut sink = Self { frames: None, threads: Vec::new(), shared };
         sink.resume();
         sink
@@ -159,30 +163,71 @@ impl PackSink {
 }
 
 fn fill_packs(shared: &Shared, frames: &Receiver<SealedFrame>, packs: &Sender<FullPack>) -> Result<(), SinkError> {
-    let (mut data, mut metadata) = (shared.builder(Class::Data), shared.builder(Class::Metadata));
+    let (mut data, mut metadata) = (OpenPack::new(shared, Class::Data), OpenPack::new(shared, Class::Metadata));
     for frame in frames {
-        let open = match frame.class() {
-            Class::Data => &mut data,
-            Class::Metadata => &mut metadata,
-        };
-        if !open.fits(&frame) {
-            let full = std::mem::replace(open, shared.builder(frame.class()));
-            packs.send(shared.finish(full, PackClose::Full)?).map_err(|_| SinkError::Stopped)?;
-        }
-        open.push(frame)?;
-    }
-    for open in [data, metadata] {
-        if !open.is_empty() {
-            packs.send(shared.finish(open, PackClose::Early)?).map_err(|_| SinkError::Stopped)?;
+        match frame.class() {
+            Class::Data => data.push(shared, frame, packs)?,
+            Class::Metadata => metadata.push(shared, frame, packs)?,
         }
     }
-    Ok(())
+    data.close(shared, packs)?;
+    metadata.close(shared, packs)
+}
+
+/// A pack being filled, and frames that are waiting for the next one.
+struct OpenPack {
+    builder: PackBuilder,
+    /// Frames too large for what is left of the pack: smaller ones may still fill it. Without this half a frame of every
+    /// pack would be padding.
+    waiting: Vec<SealedFrame>,
+}
+
+impl OpenPack {
+    fn new(shared: &Shared, class: Class) -> Self {
+        Self { builder: shared.builder(class), waiting: Vec::new() }
+    }
+
+    fn push(&mut self, shared: &Shared, frame: SealedFrame, packs: &Sender<FullPack>) -> Result<(), SinkError> {
+        if self.builder.fits(&frame) {
+            return Ok(self.builder.push(frame)?);
+        }
+        self.waiting.push(frame);
+        if self.waiting.len() < FRAMES_PASSED_OVER {
+            return Ok(());
+        }
+        self.next_pack(shared, packs)
+    }
+
+    /// Hands on the full pack and begins the next with the frames that wait.
+    fn next_pack(&mut self, shared: &Shared, packs: &Sender<FullPack>) -> Result<(), SinkError> {
+        let class = self.builder.class();
+        let full = std::mem::replace(&mut self.builder, shared.builder(class));
+        packs.send(shared.finish(full, PackClose::Full)?).map_err(|_| SinkError::Stopped)?;
+        for frame in std::mem::take(&mut self.waiting) {
+            self.push(shared, frame, packs)?;
+        }
+        Ok(())
+    }
+
+    fn close(mut self, shared: &Shared, packs: &Sender<FullPack>) -> Result<(), SinkError> {
+        while !self.waiting.is_empty() {
+            self.next_pack(shared, packs)?;
+        }
+        if self.builder.is_empty() {
+            return Ok(());
+        }
+        packs.send(shared.finish(self.builder, PackClose::Early)?).map_err(|_| SinkError::Stopped)
+    }
 }
 
 fn store_packs(shared: &Shared, packs: &Receiver<FullPack>) -> Result<(), SinkError> {
     for pack in packs {
         shared.store.put_pack(&pack)?;
         shared.stored(&pack)?;
+        let mut spare = shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < UPLOADERS && pack.head().class == Class::Data {
+            spare.push(pack.into_bytes());
+        }
     }
     Ok(())
 }
@@ -191,7 +236,11 @@ impl Shared {
     fn builder(&self, class: Class) -> PackBuilder {
         let salt = Salt::from_bytes(random(self.entropy.as_ref()));
         let head = PackHead { class, epoch: self.keys.epoch(), session: self.session, salt };
-        PackBuilder::new(head, PackLayout::of(&self.config, class))
+        let spare = match class {
+            Class::Data => self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop(),
+            Class::Metadata => None,
+        };
+        PackBuilder::with_buffer(head, PackLayout::of(&self.config, class), spare.unwrap_or_default())
     }
 
     fn finish(&self, open: PackBuilder, close: PackClose) -> Result<FullPack, FormatError> {

@@ -196,7 +196,8 @@ pub fn restore(
     let counts = records.iter().map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect();
     let (reasons, threads) = (Reasons::default(), options.threads.max(1));
     let writer = Writer { reader, destinations: &destinations, threads, monitor, reasons, lost: Vec::new(), counts };
-    let mut gather = Gather { writer, window: Window::default(), disks: Vec::new(), accepted: options.bad_extents, monitor };
+    let mut gather =
+        Gather { writer, window: Window::default(), disks: Vec::new(), accepted: options.bad_extents, monitor };
     for ((record, walk), start) in records.iter().zip(&walks).zip(&starts) {
         gather.disk(record, walk, *start)?;
     }
@@ -296,7 +297,10 @@ impl Gather<'_> {
             _ => 0,
         };
         if tail_bytes > 0 {
-            let message = format!("{}: the target is {tail_bytes} bytes longer than the disk; they stay as they are", record.name);
+            let message = format!(
+                "{}: the target is {tail_bytes} bytes longer than the disk; they stay as they are",
+                record.name
+            );
             self.monitor.event(&Event::Warning { code: "target_longer", message });
         }
         let disk = u32::try_from(self.disks.len()).unwrap_or(u32::MAX);
@@ -394,7 +398,9 @@ impl DiskVisitor<'_, '_, '_> {
                 self.zero(range)?;
             }
             // The record said that there are none.
-            Extent::Bad { .. } => self.gather.lose(self.disk, range, &"bad extents that the restore point does not mention"),
+            Extent::Bad { .. } => {
+                self.gather.lose(self.disk, range, &"bad extents that the restore point does not mention")
+            }
             Extent::Data(chunk) => {
                 self.gather.window.push(Want { id: chunk.id, offset, length: chunk.length, disk: self.disk });
                 if self.gather.window.is_full() {
@@ -444,10 +450,10 @@ fn finish(job: &RestoreJob, record: &RestorePoint, gather: Gather<'_>) -> Result
     }
     for ((name, target), disk) in job.disks.iter().zip(&mut disks) {
         disk.lost = byte_ranges::coalesced(std::mem::take(&mut disk.lost));
-        let untouched = disk.lost == [0..disk.bytes] && disk.written_bytes == 0;
+        let wholly_lost = matches!(disk.lost.as_slice(), [only] if *only == (0..disk.bytes));
         let ended = match () {
             () if disk.is_whole() => target.finish(),
-            () if untouched => Ok(()),
+            () if wholly_lost => Ok(()),
             () => target.finish_with_losses(),
         };
         ended.map_err(|source| RestoreError::Target { disk: name.clone(), source })?;

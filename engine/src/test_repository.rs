@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use repo_format::{
-    ChunkId, ChunkRef, ChunkerKind, Chunking, Class, Completeness, Compression, Compressor, Config,
-    Consistency, Digest, DiskRecord, Extent, FileName, FrameBuilder, HashedChunk, KdfCost, Keyring, MapGeometry, MapNode,
-    MapRoot, MetadataChunk, MetadataKind, Moved, NewPack, Nvram, PackBuilder, PackClose, PackHead, PackLayout,
-    PackOrdinal, Record, RepositoryId, RestorePoint, Salt, SecretBytes, SegmentMap, SessionId, SlotSecret, Stream,
-    VmHome, VmIdentity,
+    ChunkId, ChunkRef, ChunkerKind, Chunking, Class, Completeness, Compression, Compressor, Config, Consistency,
+    Digest, DiskRecord, Extent, FileName, FrameBuilder, HashedChunk, KdfCost, Keyring, MapGeometry, MapNode, MapRoot,
+    MetadataChunk, MetadataKind, Moved, NewPack, Nvram, PackBuilder, PackClose, PackHead, PackLayout, PackOrdinal,
+    Record, RepositoryId, RestorePoint, Salt, SecretBytes, SegmentMap, SessionId, SlotSecret, Stream, VmHome,
+    VmIdentity,
 };
 
 use crate::{
@@ -54,10 +54,15 @@ impl TestRepository {
         let (mut writer, _) = init(environment.clone(), NewRepository { config, slots: vec![slot] }).unwrap();
         let session = SessionId::from_bytes([7; 16]);
         let slot = writer.slot();
-        writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-            decide_open(state, session, "host", slot, "test", &[])
-        }).unwrap();
-        let (data, metadata, known, unregistered) = (Vec::new(), Vec::new(), std::collections::HashSet::new(), Vec::new());
+        writer
+            .0
+            .log
+            .append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
+                decide_open(state, session, "host", slot, "test", &[])
+            })
+            .unwrap();
+        let (data, metadata, known, unregistered) =
+            (Vec::new(), Vec::new(), std::collections::HashSet::new(), Vec::new());
         Self { store, writer, session, data, metadata, known, unregistered, folder }
     }
 
@@ -180,7 +185,8 @@ impl TestRepository {
         self.flush();
         let (session, new) = (self.session, std::mem::take(&mut self.unregistered));
         let completeness = Completeness::Whole;
-        let draft = CommitDraft { session, identity, vm_name: vm.to_owned(), point, completeness, new, uses: Vec::new() };
+        let draft =
+            CommitDraft { session, identity, vm_name: vm.to_owned(), point, completeness, new, uses: Vec::new() };
         self.append(&mut |state| decide_commit(state, &draft));
         point
     }
@@ -195,7 +201,10 @@ impl TestRepository {
         let (data, metadata) = (std::mem::take(&mut self.data), std::mem::take(&mut self.metadata));
         let keys = self.keys();
         for chunks in data.chunks(40) {
-            self.put_pack(Class::Data, &chunks.iter().map(|bytes| HashedChunk::of_data(bytes, &keys)).collect::<Vec<_>>());
+            self.put_pack(
+                Class::Data,
+                &chunks.iter().map(|bytes| HashedChunk::of_data(bytes, &keys)).collect::<Vec<_>>(),
+            );
         }
         for chunks in metadata.chunks(300) {
             let chunks: Vec<_> = chunks.iter().map(|chunk| HashedChunk::of_metadata(chunk, &keys)).collect();
@@ -226,7 +235,8 @@ impl TestRepository {
         let keys = self.keys();
         let chunks: Vec<_> = content.chunks(CHUNK).map(|bytes| HashedChunk::of_data(bytes, &keys)).collect();
         let ordinal = self.put_pack(Class::Data, &chunks);
-        let moved = Moved { session: self.session, new_packs: std::mem::take(&mut self.unregistered), from: Vec::new() };
+        let moved =
+            Moved { session: self.session, new_packs: std::mem::take(&mut self.unregistered), from: Vec::new() };
         self.append(&mut |_| Ok(vec![Record::Moved(moved.clone())]));
         ordinal
     }
@@ -259,16 +269,23 @@ impl TestRepository {
     pub(crate) fn names(&self) -> Vec<Name> {
         let mut names = vec![Name::config(), Name::config_copy()];
         for prefix in [Prefix::Keys, Prefix::Packs, Prefix::Log] {
-            self.store.list(prefix, &mut |listed| {
-                names.push(listed.name);
-                std::ops::ControlFlow::Continue(())
-            }).unwrap();
+            self.store
+                .list(prefix, &mut |listed| {
+                    names.push(listed.name);
+                    std::ops::ControlFlow::Continue(())
+                })
+                .unwrap();
         }
         names
     }
 
     /// Runs `check` while `name` holds other bytes, or is gone.
-    pub(crate) fn while_damaged(&self, name: &Name, damage: impl FnOnce(&mut Vec<u8>) -> bool, check: impl FnOnce(&Self)) {
+    pub(crate) fn while_damaged(
+        &self,
+        name: &Name,
+        damage: impl FnOnce(&mut Vec<u8>) -> bool,
+        check: impl FnOnce(&Self),
+    ) {
         let before = self.store.get(name, u64::MAX).unwrap().unwrap();
         let mut bytes = before.clone();
         let stays = damage(&mut bytes);

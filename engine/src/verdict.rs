@@ -118,7 +118,8 @@ fn judge_home(home: &VmHome) -> Verdict {
     if has_vtpm && home.nvram.is_none() {
         return Verdict::WithLosses { losses: vec!["nvram", "vtpm"], reason: "NVRAM was not saved" };
     }
-    let needs_key = home.kms_key_id.as_ref().map(|id| NeededKey { id: id.clone(), provider: home.kms_provider.clone() });
+    let needs_key =
+        home.kms_key_id.as_ref().map(|id| NeededKey { id: id.clone(), provider: home.kms_provider.clone() });
     Verdict::Unknown { needs_key }
 }
 
@@ -129,7 +130,9 @@ impl fmt::Display for Verdict {
             Self::WithLosses { losses, reason } => write!(f, "with losses: {} ({reason})", losses.join(", ")),
             Self::Incomplete { disks } => {
                 f.write_str("incomplete: ")?;
-                list(f, disks, |f, (disk, bytes)| write!(f, "{bytes} bytes of {disk} could not be read when it was backed up"))
+                list(f, disks, |f, (disk, bytes)| {
+                    write!(f, "{bytes} bytes of {disk} could not be read when it was backed up")
+                })
             }
             Self::Damaged { disks } => {
                 f.write_str("damaged: ")?;
@@ -240,7 +243,11 @@ mod tests {
                 "with_losses",
                 "with losses: nvram, vtpm, secure-boot (encryption bundle was not saved)",
             ),
-            (home(false, true, true, false), "with_losses", "with losses: nvram, secure-boot (KMS key id was not saved)"),
+            (
+                home(false, true, true, false),
+                "with_losses",
+                "with losses: nvram, secure-boot (KMS key id was not saved)",
+            ),
             (home(true, true, false, true), "with_losses", "with losses: nvram, vtpm (NVRAM was not saved)"),
         ];
         for (home, word, sentence) in rows {

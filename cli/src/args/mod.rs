@@ -15,8 +15,7 @@ use clap::{
 
 pub use commands::{
     BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat, InitArgs,
-    KeyAddArgs, KeyArgs, KeyCommand, KeyRecoveryArgs, ListArgs, NamedPath, Percent, RestoreArgs, Shell, ShowArgs,
-    StatsArgs, VerifyArgs,
+    KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
 };
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 

@@ -1,5 +1,7 @@
 //! `strongroom init`: a new repository, its first key slot, and the recovery key, shown once.
 
+use std::path::Path;
+
 use engine::{NewRepository, NewSlotSecret, init, random};
 use repo_format::{ChunkerKind, Config, KdfCost, RecoveryKey, RepositoryId, SlotSecret};
 use zeroize::Zeroizing;
@@ -41,7 +43,7 @@ pub fn run(global: &GlobalArgs, args: &InitArgs) -> Result<Done, Failure> {
     let recovery_key = (!args.no_recovery_key).then(|| RecoveryKey::from_random(random(environment.entropy.as_ref())));
     let text = recovery_key.as_ref().map(RecoveryKey::to_text);
     if let Some(text) = &text {
-        hand_over(text, args)?;
+        hand_over(text, args.recovery_key_out.as_deref(), "--recovery-key-out")?;
     }
     let mut slots = vec![NewSlotSecret { secret, label: "first".to_owned(), cost }];
     slots.extend(recovery_key.map(|key| NewSlotSecret {
@@ -91,7 +93,7 @@ pub fn kdf_cost(memory_bytes: u64) -> Result<KdfCost, Failure> {
 }
 
 /// Told before a password is asked for.
-fn refuse_occupied(path: &std::path::Path) -> Result<(), Failure> {
+fn refuse_occupied(path: &Path) -> Result<(), Failure> {
     if path.join("config").exists() {
         return Err(Failure::new(
             Exit::Failed,
@@ -104,12 +106,12 @@ fn refuse_occupied(path: &std::path::Path) -> Result<(), Failure> {
 }
 
 /// The recovery key goes to its file or in front of a person, before the repository is there: then it cannot be lost.
-fn hand_over(text: &Zeroizing<String>, args: &InitArgs) -> Result<(), Failure> {
-    if let Some(path) = &args.recovery_key_out {
+pub fn hand_over(text: &Zeroizing<String>, file: Option<&Path>, option: &str) -> Result<(), Failure> {
+    if let Some(path) = file {
         let mut line = Zeroizing::new(String::with_capacity(text.len() + 1));
         line.push_str(text);
         line.push('\n');
-        return write_private(path, line.as_bytes(), "--recovery-key-out");
+        return write_private(path, line.as_bytes(), option);
     }
     terminal::show_once("recovery key, shown this once; it opens the repository without the password:", text)?;
     let last = text.get(text.len().saturating_sub(6)..).unwrap_or_default();
@@ -117,5 +119,5 @@ fn hand_over(text: &Zeroizing<String>, args: &InitArgs) -> Result<(), Failure> {
     if typed.eq_ignore_ascii_case(last) {
         return Ok(());
     }
-    Err(Failure::invalid("these are not the last six characters; nothing was written", "run strongroom init again"))
+    Err(Failure::invalid("these are not the last six characters; nothing was written", "run the same command again"))
 }

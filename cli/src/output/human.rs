@@ -16,7 +16,7 @@ fn short(id: &str) -> &str {
 }
 
 /// A table as wide as the terminal. `right`: columns of numbers.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Table {
+fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
     for row in rows {

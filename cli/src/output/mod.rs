@@ -10,16 +10,15 @@ mod schema;
 
 use std::io::{self, Write};
 
-pub use envelope::{Ending, Envelope, ErrorLine, HeadLine, Outcome, RepositoryLine, WarningLine};
+pub use envelope::{Ending, Envelope, HeadLine, RepositoryLine, WarningLine};
 pub use errors::{Palette, render_failure, render_warning};
-pub use human::table;
 pub use results::{
     BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine,
     GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine,
     ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowDisk, ShowPoint, ShowResult, SlotLine,
     StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
 };
-pub use schema::{SCHEMAS, write_schemas};
+pub use schema::write_schemas;
 
 /// A result: one struct, two forms.
 pub trait Report {

@@ -12,7 +12,7 @@ use super::{
 type Make = fn() -> Schema;
 
 /// Command and schema.
-pub const SCHEMAS: [(&str, Make); 14] = [
+const SCHEMAS: [(&str, Make); 14] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
     ("demo", schema::<DemoResult>),

@@ -11,7 +11,7 @@ mod time;
 
 use std::fmt;
 
-pub use resolve::{Candidate, Picked, ResolveError, Skipped, points_of_vms, resolve};
+pub use resolve::{Candidate, ResolveError, Skipped, points_of_vms, resolve};
 pub use time::parse_time;
 
 /// What was typed, taken apart.

@@ -150,7 +150,8 @@ fn diff_disk(
         return Err(DiffError::Segments { disk: found.name, before, after });
     }
     let height = [&before, &after].into_iter().flatten().map(|map| map.root().height).max().unwrap_or(0);
-    let mut compare = Compare { before: before.as_ref(), after: after.as_ref(), found: &mut found, extents, open: 0..0 };
+    let mut compare =
+        Compare { before: before.as_ref(), after: after.as_ref(), found: &mut found, extents, open: 0..0 };
     let top = |map: &Option<MapWalk<'_>>| map.as_ref().map(|_| Branch::Top);
     compare.branches(height.saturating_add(1), 0, top(&before), top(&after))?;
     compare.flush();
@@ -177,7 +178,13 @@ struct Compare<'c> {
 
 impl Compare<'_> {
     /// Compares branch `index` of `level` (0: segment maps).
-    fn branches(&mut self, level: u8, index: u64, before: Option<Branch>, after: Option<Branch>) -> Result<(), ReadError> {
+    fn branches(
+        &mut self,
+        level: u8,
+        index: u64,
+        before: Option<Branch>,
+        after: Option<Branch>,
+    ) -> Result<(), ReadError> {
         if before == after && before != Some(Branch::Top) {
             return Ok(());
         }
@@ -224,7 +231,12 @@ impl Compare<'_> {
     }
 }
 
-fn children(map: Option<&MapWalk<'_>>, level: u8, index: u64, branch: Option<Branch>) -> Result<Vec<Option<Branch>>, ReadError> {
+fn children(
+    map: Option<&MapWalk<'_>>,
+    level: u8,
+    index: u64,
+    branch: Option<Branch>,
+) -> Result<Vec<Option<Branch>>, ReadError> {
     let (Some(map), Some(branch)) = (map, branch) else { return Ok(Vec::new()) };
     let named = |children: &[Option<ChunkId>]| children.iter().map(|child| child.map(Branch::Named)).collect();
     match branch {
@@ -318,7 +330,9 @@ fn home_changes(before: Option<&HomeSummary>, after: Option<&HomeSummary>) -> Ve
         ("guest_id", |home| home.guest_id.clone()),
         ("hardware_version", |home| home.hardware_version.clone()),
         ("encryption_bundle", |home| home.encryption_bundle.as_ref().map(|bundle| bundle.fingerprint.clone())),
-        ("storage_policy", |home| home.storage_policy.as_ref().map(|policy| format!("{} ({})", policy.name, policy.id))),
+        ("storage_policy", |home| {
+            home.storage_policy.as_ref().map(|policy| format!("{} ({})", policy.name, policy.id))
+        }),
         ("firmware", |home| home.firmware.clone()),
         ("secure_boot", |home| home.secure_boot.map(|on| on.to_string())),
         ("vtpm", |home| home.vtpm.map(|there| there.to_string())),
@@ -332,8 +346,8 @@ fn home_changes(before: Option<&HomeSummary>, after: Option<&HomeSummary>) -> Ve
     fields.into_iter().filter_map(change).collect()
 }
 
-
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
 mod tests {
     use repo_format::ChunkRef;
 

@@ -56,7 +56,11 @@ pub fn list(reader: &Reader, visit: &mut dyn FnMut(ListedPoint)) -> Result<(), R
     Ok(())
 }
 
-fn listed(reader: &Reader, point: &PointState, record: Result<RestorePoint, ReadError>) -> Result<ListedPoint, ReadError> {
+fn listed(
+    reader: &Reader,
+    point: &PointState,
+    record: Result<RestorePoint, ReadError>,
+) -> Result<ListedPoint, ReadError> {
     let record = loss_as_none(record)?;
     let home = match record.as_ref().and_then(|record| record.vm_home) {
         Some(home) => loss_as_none(read_home(reader, home))?,

@@ -109,7 +109,10 @@ impl HomeSummary {
             firmware: home.firmware.clone(),
             secure_boot: home.secure_boot,
             vtpm: home.vtpm,
-            nvram: home.nvram.as_ref().map(|nvram| (nvram.file_name.as_str().to_owned(), StreamSummary::of(&nvram.content))),
+            nvram: home
+                .nvram
+                .as_ref()
+                .map(|nvram| (nvram.file_name.as_str().to_owned(), StreamSummary::of(&nvram.content))),
             disks: home.disks.clone(),
         }
     }

@@ -139,7 +139,8 @@ fn count_stored(reader: &Reader, chunks: &mut Chunks) -> Result<(), ReadError> {
         let Some(pack) = super::list::loss_as_none(reader.pack(ordinal))? else { continue };
         for frame in pack.directory().frames() {
             for chunk in &frame.chunks {
-                let share = u64::from(frame.sealed_bytes) * u64::from(chunk.length) / u64::from(frame.plain_bytes.max(1));
+                let share =
+                    u64::from(frame.sealed_bytes) * u64::from(chunk.length) / u64::from(frame.plain_bytes.max(1));
                 chunks.stored(&chunk.id, share);
             }
         }

@@ -22,8 +22,11 @@ fn a_difference_is_what_changed_and_nothing_else() {
         }
     });
     let found = found.unwrap();
-    let disks: Vec<_> =
-        found.disks.iter().map(|disk| (disk.name.as_str(), disk.side, disk.changed_bytes / CHUNK_BYTES, disk.changed_segments)).collect();
+    let disks: Vec<_> = found
+        .disks
+        .iter()
+        .map(|disk| (disk.name.as_str(), disk.side, disk.changed_bytes / CHUNK_BYTES, disk.changed_segments))
+        .collect();
     assert_eq!(disks, [("a", Side::Both, 4, 3), ("new", Side::Added, 1, 1), ("gone", Side::Removed, 2, 1)]);
     assert_eq!(extents, [(0, 1), (5, 7), (800, 801)]);
     assert!(!found.other_vm);

@@ -52,9 +52,10 @@ pub fn restore_home(reader: &Reader, point: ChunkId) -> Result<RestoredHome, Res
     let record = read_point(reader, point)?;
     let home = read_home(reader, record.vm_home.ok_or(RestoreHomeError::None { point })?)?;
     let document = read_stream(reader, "document", &home.document)?;
-    let nvram = home.nvram.as_ref().map(|nvram| {
-        read_stream(reader, "NVRAM", &nvram.content).map(|bytes| (nvram.file_name.clone(), bytes))
-    });
+    let nvram = home
+        .nvram
+        .as_ref()
+        .map(|nvram| read_stream(reader, "NVRAM", &nvram.content).map(|bytes| (nvram.file_name.clone(), bytes)));
     Ok(RestoredHome { document, nvram: nvram.transpose()?, home })
 }
 
@@ -65,7 +66,11 @@ pub(crate) fn read_home(reader: &Reader, id: ChunkId) -> Result<VmHome, ReadErro
 }
 
 /// The content of a stream, compared with its hash.
-pub(crate) fn read_stream(reader: &Reader, what: &'static str, stream: &Stream) -> Result<Zeroizing<Vec<u8>>, RestoreHomeError> {
+pub(crate) fn read_stream(
+    reader: &Reader,
+    what: &'static str,
+    stream: &Stream,
+) -> Result<Zeroizing<Vec<u8>>, RestoreHomeError> {
     let wrong = |field: &str, found: &dyn ToString, wanted: &dyn ToString| {
         RestoreHomeError::Stream(FormatError::damaged(what, field, found.to_string(), wanted.to_string()))
     };

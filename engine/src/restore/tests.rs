@@ -1,3 +1,5 @@
+#![expect(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
+
 use super::*;
 use crate::{
     monitor::Silent,
@@ -9,7 +11,8 @@ const OPTIONS: RestoreOptions = RestoreOptions { threads: 3, bad_extents: BadExt
 const CHUNK_BYTES: u64 = CHUNK as u64;
 
 fn job(point: ChunkId, disks: &[(&str, &Arc<MemoryTarget>)]) -> RestoreJob {
-    let disk = |(name, target): &(&str, &Arc<MemoryTarget>)| ((*name).to_owned(), Arc::clone(target) as Arc<dyn Target>);
+    let disk =
+        |(name, target): &(&str, &Arc<MemoryTarget>)| ((*name).to_owned(), Arc::clone(target) as Arc<dyn Target>);
     RestoreJob { point, disks: disks.iter().map(disk).collect() }
 }
 

@@ -89,7 +89,9 @@ impl Writer<'_> {
         let (placed, missing) = window.locate(self.reader)?;
         for number in missing {
             if let Some(want) = window.want(number) {
-                let reason = self.reasons.number("index".to_owned(), "chunks of the disk are in no pack that can be read".to_owned());
+                let reason = self
+                    .reasons
+                    .number("index".to_owned(), "chunks of the disk are in no pack that can be read".to_owned());
                 self.lost.push(lost(want, reason));
             }
         }
@@ -172,6 +174,9 @@ struct Queue<'w> {
     pack: Option<(PackOrdinal, Result<PackReader, usize>)>,
 }
 
+/// A frame's work, and its pack or the reason why that cannot be read.
+type Work<'w> = (Group<'w>, Result<PackReader, usize>);
+
 struct Shared<'w, 'j> {
     reader: &'j Reader,
     window: &'w Window,
@@ -211,7 +216,7 @@ impl<'w> Shared<'w, '_> {
     }
 
     /// The next frame's work. A pack is opened once, by the thread that comes to it first.
-    fn next(&self) -> Result<Option<(Group<'w>, Result<PackReader, usize>)>, RestoreError> {
+    fn next(&self) -> Result<Option<Work<'w>>, RestoreError> {
         let mut queue = lock(&self.queue);
         let Some(group) = queue.groups.next() else { return Ok(None) };
         let Some(ordinal) = pack_of(group) else { return Ok(None) };
@@ -264,7 +269,8 @@ impl<'w> Shared<'w, '_> {
                 if chunk.id() == want.id && usize::try_from(want.length) == Ok(chunk.len()) {
                     writes.push((want, chunk));
                 } else {
-                    let what = format_args!("frame {frame}: chunk {index} is not the one that the index and the map name");
+                    let what =
+                        format_args!("frame {frame}: chunk {index} is not the one that the index and the map name");
                     self.fail(&[*placed], self.reason(ordinal, &what));
                 }
             }

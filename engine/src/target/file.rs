@@ -231,7 +231,8 @@ impl Target for FileTarget {
         let here = fs::fstat(&self.folder).map_err(|errno| failed(&self.path, "stat", errno))?;
         let system = fs::fstatvfs(&self.folder).map_err(|errno| failed(&self.path, "statvfs", errno))?;
         let part = stat_in(&self.folder, &self.part_name()).map_err(|errno| failed(&self.path, "stat", errno))?;
-        let held = part.and_then(|part| u64::try_from(part.st_blocks).ok()).map_or(0, |blocks| blocks.saturating_mul(512));
+        let held =
+            part.and_then(|part| u64::try_from(part.st_blocks).ok()).map_or(0, |blocks| blocks.saturating_mul(512));
         let free_bytes = system.f_bavail.saturating_mul(system.f_frsize);
         Ok(Some(Room { file_system: here.st_dev, free_bytes, held_bytes: held }))
     }

@@ -262,7 +262,8 @@ impl<'v> Walk<'v> {
     /// Remembers which pack a metadata chunk came from.
     fn need(&mut self, id: &ChunkId) -> Result<(), ReadError> {
         let packs = &mut self.packs;
-        self.reader.locate(&mut std::iter::once(*id), &mut |_, location| packs.extend(location.map(|location| location.pack)))
+        self.reader
+            .locate(&mut std::iter::once(*id), &mut |_, location| packs.extend(location.map(|location| location.pack)))
     }
 
     /// The known damage that makes a chunk unreadable, if that is the reason.
@@ -396,7 +397,8 @@ impl Visitor for DiskVisitor<'_, '_> {
         match found {
             Found::Hole => {}
             Found::Unreadable { id, error } => {
-                let name = usize::try_from(self.disk).ok().and_then(|disk| self.names.get(disk)).copied().unwrap_or_default();
+                let name =
+                    usize::try_from(self.disk).ok().and_then(|disk| self.names.get(disk)).copied().unwrap_or_default();
                 self.walk.unreadable(self.point, Part::Disk(name.to_owned()), Some(bytes), id, error)?;
             }
             Found::Map { id, map } => {

@@ -15,8 +15,12 @@ const CONFIG_COPY: &str = "config.copy";
 /// Checks the log's voids, config and slots of an open repository. None of these costs a restore point.
 pub(super) fn check(reader: &Reader) -> Result<Vec<Problem>, VerifyError> {
     let store = reader.environment().store.as_ref();
-    let mut problems: Vec<Problem> =
-        reader.log().voids().iter().map(|void| Problem::new("log", format_args!("a record broke a rule and is void: {void}"))).collect();
+    let mut problems: Vec<Problem> = reader
+        .log()
+        .voids()
+        .iter()
+        .map(|void| Problem::new("log", format_args!("a record broke a rule and is void: {void}")))
+        .collect();
     problems.extend(check_config(store)?.problems);
     for (slot, known) in reader.state().slots() {
         problems.extend(check_slot(store, *slot, Some(&reader.config().repository), Some(&known.digest))?);
@@ -78,7 +82,11 @@ pub(super) fn check_slot(
             Ok(_) => {
                 let found = Digest::of(&bytes);
                 if *first.get_or_insert(found) != found {
-                    let what = if digest.is_some() { "is not the slot that the log names" } else { "differs from the other copy" };
+                    let what = if digest.is_some() {
+                        "is not the slot that the log names"
+                    } else {
+                        "differs from the other copy"
+                    };
                     problems.push(Problem::new(object, what));
                 }
             }

@@ -239,13 +239,22 @@ impl Scanner {
         flaws.into_text().map(|what| Finding { what, lost })
     }
 
-    fn open_frames(&mut self, directory: &Directory, footer: &Footer, bytes: &mut [u8], keys: &Keyring, flaws: &mut Flaws) -> Lost {
+    fn open_frames(
+        &mut self,
+        directory: &Directory,
+        footer: &Footer,
+        bytes: &mut [u8],
+        keys: &Keyring,
+        flaws: &mut Flaws,
+    ) -> Lost {
         let (class, epoch): (Class, u32) = (footer.head().class, footer.head().epoch);
         let mut lost = LostParts::default();
         for (number, entry) in (0_u32..).zip(directory.frames()) {
             let offset = usize::try_from(number).ok().and_then(|number| directory.offset(number));
             let start = offset.and_then(|offset| usize::try_from(offset).ok());
-            let end = start.zip(usize::try_from(entry.sealed_bytes).ok()).and_then(|(start, length)| start.checked_add(length));
+            let end = start
+                .zip(usize::try_from(entry.sealed_bytes).ok())
+                .and_then(|(start, length)| start.checked_add(length));
             let sealed = start.zip(end).and_then(|(start, end)| bytes.get_mut(start..end)).unwrap_or_default();
             let buffer = std::mem::take(&mut self.plain);
             match open_frame_into(buffer, class, epoch, entry, sealed, keys, &mut self.decompressor) {

@@ -66,7 +66,10 @@ fn a_flipped_bit_of_any_object_is_found() {
                 // An open repository has read its log already, and refuses to open with a damaged one.
                 if !is_log(&name) {
                     let problems = run(&repository.reader(), WHOLE).problems;
-                    assert!(problems.iter().any(|problem| problem.object.contains(&last)), "{name} at {place}: {problems:?}");
+                    assert!(
+                        problems.iter().any(|problem| problem.object.contains(&last)),
+                        "{name} at {place}: {problems:?}"
+                    );
                 }
             });
         }
@@ -84,16 +87,20 @@ fn an_object_that_is_short_or_missing_is_found() {
         repository.while_damaged(&name, cut, |repository| {
             assert!(!without_key(repository).problems.is_empty(), "{name} short");
         });
-        repository.while_damaged(&name, |_| false, |repository| {
-            // Without a key nobody knows which packs, and how many entries, there should be.
-            if !matches!(name.kind(), NameKind::Pack(_)) && Some(&name) != newest.as_ref() {
-                assert!(!without_key(repository).problems.is_empty(), "{name} missing");
-            }
-            if !is_log(&name) {
-                let problems = run(&repository.reader(), Depth::Quick).problems;
-                assert!(!problems.is_empty(), "{name} missing, quick");
-            }
-        });
+        repository.while_damaged(
+            &name,
+            |_| false,
+            |repository| {
+                // Without a key nobody knows which packs, and how many entries, there should be.
+                if !matches!(name.kind(), NameKind::Pack(_)) && Some(&name) != newest.as_ref() {
+                    assert!(!without_key(repository).problems.is_empty(), "{name} missing");
+                }
+                if !is_log(&name) {
+                    let problems = run(&repository.reader(), Depth::Quick).problems;
+                    assert!(!problems.is_empty(), "{name} missing, quick");
+                }
+            },
+        );
     }
 }
 
@@ -113,7 +120,8 @@ fn damage_is_mapped_to_points_disks_and_ranges() {
             let problems = run(&repository.reader(), WHOLE).problems;
             assert_eq!(problems.len(), 1);
             for point in &points {
-                let of_disk = |cost: &&crate::problem::Cost| cost.point == *point && cost.part == Part::Disk("a".to_owned());
+                let of_disk =
+                    |cost: &&crate::problem::Cost| cost.point == *point && cost.part == Part::Disk("a".to_owned());
                 let cost = problems[0].costs.iter().find(of_disk).unwrap();
                 let place = u64::from(seed) * CHUNK as u64;
                 assert!(cost.ranges.iter().any(|range| range.contains(&place)), "{cost:?}");
@@ -128,13 +136,19 @@ fn damage_is_mapped_to_points_disks_and_ranges() {
 fn a_missing_pack_is_blamed_for_its_chunks_with_and_without_an_index() {
     let (repository, first, _) = two_nights();
     let pack = repository.packs()[0];
-    repository.while_damaged(&repository.pack_name(pack), |_| false, |repository| {
-        for reader in [repository.reader(), repository.cached_reader()] {
-            let problems = run(&reader, Depth::Quick).problems;
-            assert_eq!(problems.len(), 1, "{problems:?}");
-            assert!(problems[0].object.starts_with("pack ") && problems[0].costs.iter().any(|cost| cost.point == first));
-        }
-    });
+    repository.while_damaged(
+        &repository.pack_name(pack),
+        |_| false,
+        |repository| {
+            for reader in [repository.reader(), repository.cached_reader()] {
+                let problems = run(&reader, Depth::Quick).problems;
+                assert_eq!(problems.len(), 1, "{problems:?}");
+                assert!(
+                    problems[0].object.starts_with("pack ") && problems[0].costs.iter().any(|cost| cost.point == first)
+                );
+            }
+        },
+    );
 }
 
 #[test]
@@ -169,7 +183,9 @@ fn damage_to_metadata_costs_what_lies_under_it() {
             for depth in [Depth::Quick, WHOLE] {
                 let problems = run(&repository.reader(), depth).problems;
                 assert_eq!(problems.len(), 1, "{depth:?} {problems:?}");
-                assert!(problems[0].object.starts_with("pack ") && problems[0].costs.iter().any(|cost| cost.point == point));
+                assert!(
+                    problems[0].object.starts_with("pack ") && problems[0].costs.iter().any(|cost| cost.point == point)
+                );
             }
         });
     }

@@ -26,7 +26,11 @@ use crate::{
 const PACK_BYTES_MAX: u64 = 1 << 28;
 
 /// Checks everything in `store` that a public hash covers.
-pub fn verify_without_key(store: &dyn Store, threads: usize, monitor: &dyn Monitor) -> Result<VerifyReport, VerifyError> {
+pub fn verify_without_key(
+    store: &dyn Store,
+    threads: usize,
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, VerifyError> {
     let config = objects::check_config(store)?;
     let mut problems = config.problems;
     let slots = list(store, Prefix::Keys)?;
@@ -38,13 +42,19 @@ pub fn verify_without_key(store: &dyn Store, threads: usize, monitor: &dyn Monit
     slot_ids.sort_unstable();
     slot_ids.dedup();
     for slot in slot_ids {
-        problems.extend(objects::check_slot(store, slot, config.good.as_ref().map(|(repository, _)| repository), None)?);
+        problems.extend(objects::check_slot(
+            store,
+            slot,
+            config.good.as_ref().map(|(repository, _)| repository),
+            None,
+        )?);
     }
     match config.good {
         Some((repository, digest)) => problems.extend(check_log(store, &repository, digest)?),
         None => problems.push(Problem::new("log", "cannot be checked: neither copy of the config can be read")),
     }
-    let packs: Vec<(PackName, u64)> = packs.iter().filter_map(|listed| Some((pack_of(&listed.name)?, listed.bytes))).collect();
+    let packs: Vec<(PackName, u64)> =
+        packs.iter().filter_map(|listed| Some((pack_of(&listed.name)?, listed.bytes))).collect();
     let bytes_read = packs.iter().map(|(_, bytes)| bytes).sum();
     monitor.event(&Event::Phase { name: "read packs", total_bytes: bytes_read });
     problems.extend(check_packs(store, &packs, threads, monitor)?);
@@ -167,14 +177,21 @@ fn check_packs(
     Ok(problems.into_iter().map(|(_, problem)| problem).collect())
 }
 
-fn check_pack(store: &dyn Store, name: PackName, bytes: u64, buffer: &mut Vec<u8>) -> Result<Option<String>, StoreError> {
+fn check_pack(
+    store: &dyn Store,
+    name: PackName,
+    bytes: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<String>, StoreError> {
     if bytes > PACK_BYTES_MAX {
         return Ok(Some(format!("has {bytes} bytes, a pack at most {PACK_BYTES_MAX}")));
     }
     buffer.clear();
     match store.get_range(&Name::pack(name), 0..bytes, buffer) {
         Ok(()) => {}
-        Err(error) if matches!(error.reaction, Reaction::Absent | Reaction::Damaged) => return Ok(Some(error.to_string())),
+        Err(error) if matches!(error.reaction, Reaction::Absent | Reaction::Damaged) => {
+            return Ok(Some(error.to_string()));
+        }
         Err(error) => return Err(error),
     }
     let mut flaws = Flaws::default();

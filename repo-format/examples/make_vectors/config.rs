@@ -113,8 +113,8 @@ pub fn all() -> Result<Vec<VectorFile>, FormatError> {
         ),
         damaged(
             "frame_large",
-            "a frame is at most half a metadata pack",
-            &resigned(56, &((1_u32 << 21) + 1).to_le_bytes()),
+            "a frame is at most a quarter of a metadata pack",
+            &resigned(56, &((1_u32 << 20) + 1).to_le_bytes()),
         ),
         damaged("shard_9", "a shard is at least 2^10 bytes", &resigned(60, &[9])),
         damaged("shard_21", "a shard is at most 2^20 bytes", &resigned(60, &[21])),
@@ -128,7 +128,7 @@ fn accepted_ones() -> Result<Vec<VectorFile>, FormatError> {
     let small = Config {
         chunking: Chunking { chunker: ChunkerKind::FastCdc, min_log2: 12, avg_log2: 13, max_log2: 13 },
         data_pack_bytes: 76 << 10,
-        metadata_pack_bytes: 32 << 10,
+        metadata_pack_bytes: 64 << 10,
         frame_bytes_max: 16 << 10,
         shard_log2: 10,
         segment_log2: 13,

@@ -4,8 +4,15 @@
 
 mod chunker;
 mod config;
+mod disk_map;
 mod file;
+mod frame;
 mod key_slot;
+mod log_entry;
+mod pack;
+mod restore_point;
+mod vm_home;
+mod wire;
 
 use std::{env, error::Error, path::PathBuf};
 
@@ -15,6 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.extend(config::all()?);
     files.extend(key_slot::all()?);
     files.extend(chunker::all());
+    files.extend(frame::all());
+    files.extend(pack::all());
+    files.extend(disk_map::all());
+    files.extend(restore_point::all());
+    files.extend(vm_home::all());
+    files.extend(log_entry::all());
     for file in files {
         std::fs::write(folder.join(format!("{}.txt", file.name())), file.text())?;
     }

@@ -86,6 +86,11 @@ impl PackBuilder {
         Ok(())
     }
 
+    /// Data or metadata.
+    pub fn class(&self) -> crate::chunk::Class {
+        self.head.class
+    }
+
     /// Whether there is no frame in it.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()

@@ -8,8 +8,14 @@
 
 mod chunker;
 mod config;
+mod disk_map;
+mod frame;
 mod key_slot;
+mod log_entry;
+mod pack;
+mod restore_point;
 mod vector;
+mod vm_home;
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -17,13 +23,33 @@ use repo_format::{ErrorKind, FormatError};
 
 use self::vector::{Outputs, Vector};
 
-const OBJECTS: [&str; 3] = ["chunker", "config", "key_slot"];
+const OBJECTS: [&str; 11] = [
+    "chunker",
+    "config",
+    "frame",
+    "key_slot",
+    "log_entry",
+    "map_node",
+    "map_root",
+    "pack",
+    "restore_point",
+    "segment_map",
+    "vm_home",
+];
 
 fn decode(vector: &Vector) -> Result<Outputs, FormatError> {
     match vector.text("object") {
         "chunker" => Ok(chunker::decode(vector)),
         "config" => config::decode(vector),
+        "frame" => frame::decode(vector),
         "key_slot" => key_slot::decode(vector),
+        "log_entry" => log_entry::decode(vector),
+        "map_node" => disk_map::map_node(vector),
+        "map_root" => disk_map::map_root(vector),
+        "pack" => pack::decode(vector),
+        "restore_point" => restore_point::decode(vector),
+        "segment_map" => disk_map::segment_map(vector),
+        "vm_home" => vm_home::decode(vector),
         other => panic!("no such object: {other}"),
     }
 }

@@ -92,3 +92,12 @@ pub fn from_hex(text: &str) -> Vec<u8> {
 pub fn outputs<const N: usize>(values: [(&str, String); N]) -> Outputs {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
+
+/// Adds what may be missing.
+pub fn insert<T: ToString>(outputs: &mut Outputs, name: &str, value: Option<T>) {
+    outputs.extend(value.map(|value| (name.to_owned(), value.to_string())));
+}
+
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,14 @@
+//! The harness: a place with a repository and a way to run the program in it, disk images that are the same each time,
+//! and the engine opened on the same repository.
+
+mod disk_image;
+mod engine_side;
+mod program;
+mod run;
+mod site;
+
+pub use disk_image::{disk, is_same, occupied_bytes, random, write_full, write_random_file, write_sparse};
+pub use engine_side::{back_up, open_for_reading, open_for_writing};
+pub use program::{full_run, program};
+pub use run::Run;
+pub use site::{PASSWORD, Running, Site, in_namespace};
