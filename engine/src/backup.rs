@@ -208,6 +208,22 @@ pub fn backup(
     }
 }
 
+/// A dry run: the same walk by the same code over a store that takes no writes. The report says what a backup would store.
+pub fn rehearse_backup(
+    mut writer: Writer,
+    job: &BackupJob,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+) -> Result<BackupReport, BackupError> {
+    check_job(job)?;
+    let number = writer.state().newest_of(&job.identity).map_or(1, |newest| newest.number.saturating_add(1));
+    let started_ms = writer.environment().clock.now_ms();
+    let mut session = Session::rehearse(&mut writer)?;
+    let (_, report) = store_vm(&mut session, job, options, monitor, started_ms)?;
+    let stored_bytes = session.flush()?.stored_bytes();
+    Ok(BackupReport { number, stored_bytes, ..report })
+}
+
 /// Stores disks, VM home and the point's record; nothing of it exists before the commit.
 fn store_vm(
     session: &mut Session<'_>,

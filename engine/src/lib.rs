@@ -43,7 +43,7 @@ mod test_repository;
 mod verdict;
 mod verify;
 
-pub use backup::{BackupError, BackupJob, BackupOptions, BackupReport, DiskReport, JobDisk, OnBad, backup};
+pub use backup::{BackupError, BackupJob, BackupOptions, BackupReport, DiskReport, JobDisk, OnBad, backup, rehearse_backup};
 pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError};
 pub use catalog::CatalogError;
 pub use clock::{Clock, FixedClock, SystemClock};

@@ -21,7 +21,7 @@ use crate::{
     read_error::ReadError,
     repository::Writer,
     state_folder::{SessionLock, StateFolderError},
-    store::{Listed, Name, NameKind, Prefix, StoreError},
+    store::{Listed, Name, NameKind, Prefix, ReadOnlyStore, StoreError},
 };
 
 /// Why a session could not go on.
@@ -91,7 +91,7 @@ pub(crate) struct Committed {
 pub(crate) struct Session<'w> {
     writer: &'w mut Writer,
     id: SessionId,
-    _lock: SessionLock,
+    lock: Option<SessionLock>,
     dedup: Arc<Dedup>,
     sink: PackSink,
     adopted_packs: u64,
@@ -110,29 +110,41 @@ impl<'w> Session<'w> {
         writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
             decide_open(state, id, &environment.host, slot, &environment.program, &dead)
         })?;
-        drop(dead_locks);
+        dead_locks.into_iter().for_each(SessionLock::discard);
+        // Leftovers do no harm: a failure to sweep them is no reason not to back up.
+        let _ = environment.store.sweep_unfinished();
         writer.0.reload_index();
-        let index = writer.index()?.clone();
-        let dedup = Arc::new(Dedup::new(
-            Arc::clone(&writer.keys),
-            index,
-            writer.state().packs().map(|(ordinal, pack)| (ordinal, pack.status == PackStatus::Registered)),
-            pack_opener(writer),
-            writer.catalog()?.runs_folder(),
-            random_names(&environment.entropy),
-        ));
+        let dedup = new_dedup(writer)?;
         let adopted = if dead.is_empty() { Vec::new() } else { adopt_packs(writer, &id, &dedup)? };
+        Ok(Self::start(writer, id, Some(lock), dedup, adopted))
+    }
+
+    /// A session for a dry run: all stages work, but nothing is logged and the store below takes no writes.
+    pub(crate) fn rehearse(writer: &'w mut Writer) -> Result<Self, SessionError> {
+        writer.0.environment.store = Arc::new(ReadOnlyStore::new(Arc::clone(&writer.environment.store)));
+        let id = SessionId::from_bytes(random(writer.environment.entropy.as_ref()));
+        let dedup = new_dedup(writer)?;
+        Ok(Self::start(writer, id, None, dedup, Vec::new()))
+    }
+
+    fn start(
+        writer: &'w mut Writer,
+        id: SessionId,
+        lock: Option<SessionLock>,
+        dedup: Arc<Dedup>,
+        adopted: Vec<StoredPack>,
+    ) -> Self {
         let adopted_packs = adopted.len() as u64;
         let sink = PackSink::start(
-            Arc::clone(&environment.store),
+            Arc::clone(&writer.environment.store),
             Arc::clone(&writer.keys),
-            Arc::clone(&environment.entropy),
+            Arc::clone(&writer.environment.entropy),
             Arc::clone(&dedup),
             writer.config.clone(),
             id,
             adopted,
         );
-        Ok(Self { writer, id, _lock: lock, dedup, sink, adopted_packs })
+        Self { writer, id, lock, dedup, sink, adopted_packs }
     }
 
     pub(crate) fn writer(&self) -> &Writer {
@@ -198,20 +210,10 @@ impl<'w> Session<'w> {
             Ok(records)
         })?;
         let number = log.state().point(&draft.point).map_or(0, |point| point.number);
-        // What follows is comfort: the point exists, and a client that lost this can find it all again.
+        // What follows is comfort: the point exists, and a client that loses this finds it all again in the packs.
         let _ = environment.state.remember_head(&self.writer.config.repository, appended.head);
-        if let Some(first) = durable.packs.first() {
-            let base = self.writer.state().ordinal_of(&first.name);
-            if let (Some(PackOrdinal(base)), Ok(count)) = (base, u32::try_from(durable.packs.len())) {
-                let (entries, spilled) = self.dedup.take_own();
-                let sync = self.writer.index_sync()?;
-                sync.add_session(entries, spilled, base..base + count)?;
-                sync.merge_grown()?;
-            }
-        }
-        if self.dedup.index_is_wrong() {
-            self.writer.0.forget_index()?;
-        }
+        self.lock.into_iter().for_each(SessionLock::discard);
+        let _ = add_to_index(self.writer, &self.dedup, &durable.packs);
         self.writer.0.reload_index();
         Ok(Committed { number, head: appended.head })
     }
@@ -220,6 +222,33 @@ impl<'w> Session<'w> {
     pub(crate) fn abandon(mut self) -> Result<u64, SinkError> {
         self.sink.flush().map(|packs| packs.len() as u64)
     }
+}
+
+/// What is known at the replayed head.
+fn new_dedup(writer: &Writer) -> Result<Arc<Dedup>, SessionError> {
+    Ok(Arc::new(Dedup::new(
+        Arc::clone(&writer.keys),
+        writer.index()?.clone(),
+        writer.state().packs().map(|(ordinal, pack)| (ordinal, pack.status == PackStatus::Registered)),
+        pack_opener(writer),
+        writer.catalog()?.runs_folder(),
+        random_names(&writer.environment.entropy),
+    )))
+}
+
+/// Adds what the session has registered to the local index.
+fn add_to_index(writer: &mut Writer, dedup: &Dedup, packs: &[StoredPack]) -> Result<(), ReadError> {
+    if dedup.index_is_wrong() {
+        return writer.0.forget_index();
+    }
+    let Some(PackOrdinal(base)) = packs.first().and_then(|first| writer.state().ordinal_of(&first.name)) else {
+        return Ok(());
+    };
+    let (entries, spilled) = dedup.take_own();
+    let count = u32::try_from(packs.len()).unwrap_or(u32::MAX);
+    let sync = writer.index_sync()?;
+    sync.add_session(entries, spilled, base..base.saturating_add(count))?;
+    sync.merge_grown().map(drop)
 }
 
 /// Open sessions of this host whose process is gone, and their locks, held until the adoption is in the log.

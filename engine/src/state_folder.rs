@@ -35,16 +35,17 @@ pub struct StateFolder {
     root: PathBuf,
 }
 
-/// Held while a session runs.
+/// Held while a session runs. The lock ends with the process; the file stays, so that a later run can tell that the
+/// session began here and is gone, until [`SessionLock::discard`] says that nobody will ask any more.
 #[derive(Debug)]
 pub struct SessionLock {
     path: PathBuf,
     _file: File,
 }
 
-impl Drop for SessionLock {
-    fn drop(&mut self) {
-        // The lock itself ends with the descriptor; a file left behind by a kill is swept at adoption.
+impl SessionLock {
+    /// The session has ended in the log.
+    pub fn discard(self) {
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -201,12 +202,10 @@ mod tests {
         let lock = state.new_session_lock(&repository, &ours).unwrap();
         assert!(state.dead_session_lock(&repository, &ours).unwrap().is_none());
         assert!(state.dead_session_lock(&repository, &foreign).unwrap().is_none());
-        // A killed process leaves the file and loses the lock.
-        std::mem::forget(fs::OpenOptions::new().write(true).create(true).truncate(false).open(&lock.path).unwrap());
-        let path = lock.path.clone();
         drop(lock);
-        fs::write(&path, b"").unwrap();
-        assert!(state.dead_session_lock(&repository, &ours).unwrap().is_some());
+        let dead = state.dead_session_lock(&repository, &ours).unwrap();
+        dead.expect("a session whose process is gone is dead").discard();
+        assert!(state.dead_session_lock(&repository, &ours).unwrap().is_none());
     }
 
     #[test]

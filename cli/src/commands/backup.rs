@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engine::{BackupJob, BackupOptions, DiskReport, DiskSource, JobDisk, OnBad, backup};
+use engine::{BackupJob, BackupOptions, DiskReport, JobDisk, OnBad, backup, rehearse_backup};
 use repo_format::{Completeness, Consistency, VmIdentity};
 
 use super::{Done, points::verdict_line, warning};
@@ -29,10 +29,6 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         Some(document) => Some(vm_home_file::capture(document, args.nvram.as_deref())?),
         None => None,
     };
-    if args.dry_run {
-        return plan(global, vm, &disks, begun);
-    }
-
     let disk = |(name, source)| JobDisk { name, uuid: None, source };
     let job = BackupJob {
         identity,
@@ -49,7 +45,11 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
     let options = BackupOptions { threads: global.thread_count(), compression: args.compression, on_bad };
     let mut opened = opening::writer(global)?;
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
-    let report = backup(&mut opened.handle, &job, &options, &progress);
+    let repository = opened.handle.config().repository.to_string();
+    let report = match args.dry_run {
+        true => rehearse_backup(opened.handle, &job, &options, &progress),
+        false => backup(&mut opened.handle, &job, &options, &progress),
+    };
     let warnings = progress.finish();
     let report =
         report.map_err(|error| Failure::of(&error, error.kind(), format!("{vm}, repository {}", opened.place)))?;
@@ -67,12 +67,12 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         done_warnings.push(warning("incomplete", text));
     }
     let head = HeadLine::of(report.head);
-    let line = RepositoryLine { id: opened.handle.config().repository.to_string(), head: head.clone() };
+    let line = RepositoryLine { id: repository, head: head.clone() };
     let result = BackupResult {
-        point: Some(report.point.to_string()),
+        point: (!args.dry_run).then(|| report.point.to_string()),
         number: Some(report.number),
         vm,
-        dry_run: false,
+        dry_run: args.dry_run,
         disks: report.disks.iter().map(disk_line).collect(),
         verdict: Some(verdict_line(&report.verdict)),
         head,
@@ -97,47 +97,4 @@ fn disk_line(disk: &DiskReport) -> BackupDisk {
         stored_bytes: disk.stored_bytes,
         map_root: Some(disk.map_root.to_string()),
     }
-}
-
-/// What would be read. The repository is opened as it would be, and nothing is written to it.
-fn plan(
-    global: &GlobalArgs,
-    vm: String,
-    disks: &[(String, Box<dyn DiskSource>)],
-    begun: Instant,
-) -> Result<Done, Failure> {
-    let opened = opening::reader(global)?;
-    let disk = |(name, source): &(String, Box<dyn DiskSource>)| {
-        let allocated = source.allocated().map_err(|error| {
-            Failure::new(Exit::Failed, error, format!("{vm} {name}"), "look at the source's health")
-        })?;
-        let data_bytes = allocated.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        Ok(BackupDisk {
-            name: name.clone(),
-            size_bytes: source.bytes(),
-            data_bytes,
-            hole_bytes: source.bytes().saturating_sub(data_bytes),
-            bad_bytes: 0,
-            read_bytes: 0,
-            changed_bytes: 0,
-            new_bytes: 0,
-            stored_bytes: 0,
-            map_root: None,
-        })
-    };
-    let disks = disks.iter().map(disk).collect::<Result<Vec<BackupDisk>, Failure>>()?;
-    let line = opened.line();
-    let result = BackupResult {
-        point: None,
-        number: None,
-        vm,
-        dry_run: true,
-        disks,
-        verdict: None,
-        head: line.head.clone(),
-        stored_bytes: 0,
-        adopted_packs: 0,
-        elapsed_seconds: begun.elapsed().as_secs_f64(),
-    };
-    Ok(Done::with(result).in_repository(line).with_warnings(opened.warnings))
 }

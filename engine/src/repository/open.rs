@@ -85,6 +85,9 @@ pub fn open_reader(environment: Environment, secret: &SlotSecret) -> Result<Read
     if !log.state().slots().contains_key(&slot) {
         return Err(OpenError::SlotRemoved { slot });
     }
+    if environment.accept_rollback == Some(log.head().digest) {
+        environment.state.accept_head(&repository, log.head())?;
+    }
     // A state folder that cannot be written must not keep the person on call from reading.
     let _ = environment.state.remember_head(&repository, log.head());
     let _ = environment.state.remember_slot(&repository, slot);

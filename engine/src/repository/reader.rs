@@ -197,22 +197,13 @@ impl Reader {
     }
 
     fn metadata_of_any_kind(&self, id: ChunkId) -> Result<MetadataChunk, ReadError> {
-        let mut first_error = None;
         let index = self.index()?;
         let readable = |pack| self.state().pack(pack).is_some_and(|pack| pack.status != PackStatus::Deleted);
-        let quick = index.locate(&id, &readable);
-        let mut tried = Vec::new();
-        for location in quick.into_iter().chain(index.locate_all(&id)) {
-            if tried.contains(&location) {
-                continue;
-            }
-            tried.push(location);
-            match self.metadata_at(id, location) {
-                Ok(chunk) => return Ok(chunk),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        Err(first_error.unwrap_or(ReadError::Missing { id }))
+        let first = index.locate(&id, &readable).ok_or(ReadError::Missing { id })?;
+        self.metadata_at(id, first).or_else(|error| {
+            let others = index.locate_all(&id).into_iter().filter(|other| *other != first && readable(other.pack));
+            others.map(|other| self.metadata_at(id, other)).find_map(Result::ok).ok_or(error)
+        })
     }
 
     fn metadata_at(&self, id: ChunkId, location: Location) -> Result<MetadataChunk, ReadError> {
