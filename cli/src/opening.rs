@@ -68,11 +68,11 @@ fn path_of(url: &str) -> Result<PathBuf, Failure> {
         };
     }
     // A secret in a URL ends up in process lists and logs; it is not repeated here either.
-    if let Some((scheme, _)) = url.split_once("://").or_else(|| url.strip_prefix("s3:").map(|rest| ("s3", rest)))
+    if let Some((scheme, _)) = url.strip_prefix("s3:").map(|rest| ("s3", rest)).or_else(|| url.split_once("://"))
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     {
         return match scheme {
-            "s3" | "https" | "http" | "sftp" | "rest" => Err(Failure::not_built(&format!("{scheme}:// repositories"))),
+            "s3" | "https" | "http" | "sftp" | "rest" => Err(Failure::not_built(&format!("a repository at {scheme}://"))),
             _ => Err(Failure::invalid(format!("{scheme}:// is no kind of repository"), "write PATH or file:///PATH")),
         };
     }

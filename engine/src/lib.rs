@@ -2,13 +2,13 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | conductors | `backup`, `restore`, `verify`, `listing` |
-//! | roles | `repository`, `session`, `captured_home`, `verdict` |
-//! | stages | `pipeline`, `frame_writer`, `dedup`, `source`, `target`, `map_walk` |
-//! | durable nouns | `pack_sink`, `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder` |
-//! | ground | `store`, `monitor`, `clock`, `entropy`, `error` |
+//! | conductors: one walk each, on one screen | `backup`, `restore`, `verify`, `listing`, `keys_admin` |
+//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `map_walk` |
+//! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
+//! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `read_error` |
+//! | ground | `store`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
 //!
-//! **Invariant:** each row imports only rows below it. Nothing here prints, reads a terminal or names VMware.
+//! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
 
 mod backup;
 mod byte_ranges;

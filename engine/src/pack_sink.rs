@@ -2,7 +2,7 @@
 //! the fsync of one pack overlaps the filling of the next.
 //!
 //! ```text
-//! workers ─SealedFrame─► [bounded] ─► filler ─FullPack─► [rendezvous] ─► store.put_pack ×2 ─► StoredPack
+//! workers ─SealedFrame─► [bounded] ─► filler ─FullPack─► [bounded] ─► store.put_pack ×2 ─► StoredPack
 //! ```
 
 use std::{
@@ -27,6 +27,8 @@ use crate::{
 /// Sealed frames waiting for the filler: at most 4 MiB each, most often 0.4 MiB.
 const FRAMES_WAITING: usize = 8;
 const UPLOADERS: usize = 2;
+/// Full packs waiting for an uploader: a sync that takes long does not stop the workers at once. 32 MiB each.
+const PACKS_WAITING: usize = 2;
 /// Frames that may wait for the next pack while smaller ones fill this one.
 const FRAMES_PASSED_OVER: usize = 6;
 
@@ -151,7 +153,7 @@ impl PackSink {
 
     fn resume(&mut self) -> FrameSender {
         let (frames, frames_in) = bounded(FRAMES_WAITING);
-        let (packs, packs_in) = bounded(0);
+        let (packs, packs_in) = bounded(PACKS_WAITING);
         let shared = Arc::clone(&self.shared);
         self.threads.push(std::thread::spawn(move || fill_packs(&shared, &frames_in, &packs)));
         for _ in 0..UPLOADERS {

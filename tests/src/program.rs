@@ -1,7 +1,7 @@
 //! The program under test, built once.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -25,6 +25,10 @@ fn build() -> PathBuf {
     // target/PROFILE/deps/this-test
     let here = env::current_exe().unwrap();
     let target = here.ancestors().nth(3).unwrap().to_owned();
+    let program = target.join("release/strongroom");
+    if is_newer_than_its_sources(&program) {
+        return program;
+    }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--release", "--quiet", "-p", "strongroom"])
@@ -33,5 +37,22 @@ fn build() -> PathBuf {
         .status()
         .unwrap();
     assert!(built.success(), "the program does not build");
-    target.join("release/strongroom")
+    program
+}
+
+/// `cargo test --workspace` has just built it (`cli/tests/` sees to that); a second build would differ in the features of
+/// some crate and make all of them again.
+fn is_newer_than_its_sources(program: &Path) -> bool {
+    let Ok(built) = fs::metadata(program).and_then(|about| about.modified()) else { return false };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut paths: Vec<PathBuf> =
+        ["cli", "engine", "repo-format", "Cargo.toml", "Cargo.lock", "SPEC.md"].iter().map(|name| root.join(name)).collect();
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if fs::metadata(&path).and_then(|about| about.modified()).is_ok_and(|changed| changed > built) {
+            return false;
+        }
+    }
+    true
 }

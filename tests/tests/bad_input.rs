@@ -129,8 +129,9 @@ fn an_image_that_is_missing_unreadable_a_folder_or_empty_ends_with_2() {
     qcow2.resize(8192, 0);
     fs::write(site.path("guest.img"), qcow2).unwrap();
     site.run(&["backup", &site.text("guest.img")]).fails(2, &["qcow2", "qemu-nbd"]);
-    let again = format!("disk0={}", site.text("old.img"));
-    site.run(&["backup", "--vm", "new", &site.text("old.img"), "--disk", &again]).fails(2, &["disk0"]);
+    let disk = format!("--disk=c={}", site.text("old.img"));
+    site.run(&["backup", "--vm", "new", &disk, &disk]).fails(2, &["two disks are called c"]);
+    site.run(&["backup", "--vm", "new", &site.text("old.img"), &disk]).fails(2, &["--disk"]);
     guarded.is_as_it_was(1);
 }
 

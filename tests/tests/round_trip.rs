@@ -69,7 +69,8 @@ fn all_disks_of_a_vm_are_one_restore_point() {
     write_full(&images[1], &disk(4, 5 * MIB + 17));
     write_sparse(&images[2], &vec![0; 20 * MIB]);
     let [a, b, zeros] = images.each_ref().map(|path| path.to_str().unwrap());
-    let stored = site.json(&["backup", "--vm", "db", a, b, "--disk", &format!("scratch={zeros}")]);
+    let disks = [("disk0", a), ("disk1", b), ("scratch", zeros)].map(|(name, path)| format!("--disk={name}={path}"));
+    let stored = site.json(&["backup", "--vm", "db", &disks[0], &disks[1], &disks[2]]);
     let names: Vec<&str> = stored["disks"].as_array().unwrap().iter().map(|disk| disk["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["disk0", "disk1", "scratch"]);
     assert_eq!(site.json(&["list"])["points"].as_array().unwrap().len(), 1);

@@ -60,7 +60,9 @@ pub fn run(global: &GlobalArgs, args: &InitArgs) -> Result<Done, Failure> {
             // It opens nothing: the repository was not made.
             let _ = std::fs::remove_file(path);
         }
-        Failure::of(&error, error.kind(), &place)
+        let failure = Failure::of(&error, error.kind(), &place);
+        // The command line was right: it is the folder that will not do.
+        if failure.exit == Exit::Invalid { Failure { exit: Exit::Failed, ..failure } } else { failure }
     })?;
 
     let head = HeadLine::of(report.head);

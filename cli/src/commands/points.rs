@@ -79,10 +79,10 @@ pub fn unresolved(error: &ResolveError, place: &str) -> Failure {
             Failure::new(Exit::Missing, error, place, advice)
         }
         ResolveError::NoneFits { vm, skipped, .. } => {
-            let mut failure =
-                Failure::new(Exit::Missing, error, place, format!("strongroom list {}", crate::selector::escape(vm)));
-            failure.causes = skipped.iter().map(crate::selector::Skipped::message).collect();
-            failure
+            let list = format!("strongroom list {}", crate::selector::escape(vm));
+            let mut advice: Vec<String> = skipped.iter().map(crate::selector::Skipped::message).collect();
+            advice.push(list);
+            Failure::new(Exit::Missing, error, place, advice.join("; "))
         }
         ResolveError::UnknownId { .. } => Failure::new(Exit::Missing, error, place, "strongroom list"),
         ResolveError::Ambiguous { .. } => {

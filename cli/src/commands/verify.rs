@@ -63,7 +63,7 @@ fn done(report: VerifyReport, depth: &str, begun: Instant, place: &str, warnings
                 more => format!("{} objects are damaged or missing", more.len()),
             };
             let what = if depth == "no_key" { what } else { format!("{what}; restore points hurt: {}", hurt.len()) };
-            let advice = "copy the objects named back from another copy of the repository, or run the VM's next backup: chunks found bad are stored again";
+            let advice = "copy the objects named back from another copy of the repository, then verify again; what costs no point restores whole";
             Some(Failure::new(Exit::Damaged, what, place, advice))
         }
     };

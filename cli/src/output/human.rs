@@ -22,6 +22,9 @@ fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Table {
     for row in rows {
         table.add_row(row.iter().map(|cell| clean(cell)).collect::<Vec<String>>());
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for &column in right {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);

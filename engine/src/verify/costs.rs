@@ -9,7 +9,7 @@ use std::{
     ops::Range,
 };
 
-use repo_format::{ChunkId, Extent, PackOrdinal};
+use repo_format::{ChunkId, Extent, MetadataKind, PackOrdinal};
 
 use super::VerifyError;
 use crate::{
@@ -229,21 +229,25 @@ impl<'v> Walk<'v> {
         };
         let streams = [Some(&home.document), home.nvram.as_ref().map(|nvram| &nvram.content)];
         for stream in streams.into_iter().flatten() {
+            let losses = self.losses;
             for piece in &stream.pieces {
                 self.need(&piece.id)?;
+                if let Err(error) = self.reader.metadata(piece.id, MetadataKind::StreamPiece) {
+                    self.unreadable(point, Part::Home, None, piece.id, error)?;
+                }
             }
-            let error = match read_stream(self.reader, "stream", stream) {
-                Ok(_) => continue,
+            if self.losses > losses {
+                continue;
+            }
+            match read_stream(self.reader, "stream of a VM home", stream) {
+                Ok(_) => {}
                 Err(RestoreHomeError::Read(error)) if !is_loss(error.kind()) => return Err(error.into()),
-                Err(error) => error,
-            };
-            let damaged = stream.pieces.iter().find_map(|piece| self.damage_of(&piece.id).transpose());
-            let number = match damaged {
-                Some(number) => number?,
-                None => self.damage.number(Problem::new("VM home", error)),
-            };
-            self.losses += 1;
-            self.damage.cost(number, point, Part::Home, None);
+                Err(error) => {
+                    let number = self.damage.number(Problem::new("VM home", error));
+                    self.losses += 1;
+                    self.damage.cost(number, point, Part::Home, None);
+                }
+            }
         }
         Ok(())
     }
@@ -264,11 +268,6 @@ impl<'v> Walk<'v> {
         let packs = &mut self.packs;
         self.reader
             .locate(&mut std::iter::once(*id), &mut |_, location| packs.extend(location.map(|location| location.pack)))
-    }
-
-    /// The known damage that makes a chunk unreadable, if that is the reason.
-    fn damage_of(&self, id: &ChunkId) -> Result<Option<usize>, ReadError> {
-        Ok(self.reader.locate_all(id)?.into_iter().find_map(|location| self.damage.at(location)))
     }
 
     /// Something of the metadata cannot be read: finds out what is to blame.

@@ -161,6 +161,24 @@ fn packs_filled_to_the_brim_with_small_chunks_are_finished() {
 }
 
 #[test]
+fn any_frame_fits_an_empty_pack_of_four_times_its_length() {
+    let keys = keys();
+    for (pack_bytes, frame_bytes_max) in [(8 * 1024, 2048), (64 * 1024, 16 * 1024)] {
+        for length in [1, 37, 255, 256, 257, 1000, 2047, 2048] {
+            let mut frame = FrameBuilder::new(Class::Data, frame_bytes_max);
+            let chunk = noise(length, 1);
+            while frame.fits(length) {
+                frame.push(HashedChunk::of_data(&chunk, &keys)).unwrap();
+            }
+            let mut stored = Compressor::new(Compression::Stored).unwrap();
+            let sealed = frame.take().unwrap().seal(&keys, &mut stored, [1; 24]).unwrap();
+            let builder = PackBuilder::new(head(), PackLayout { shard_bytes: 1024, pack_bytes });
+            assert!(builder.fits(&sealed), "chunks of {length} in {pack_bytes}");
+        }
+    }
+}
+
+#[test]
 fn a_frame_of_another_class_or_epoch_is_refused() {
     let keys = keys();
     let mut builder = PackBuilder::new(head(), LAYOUT);

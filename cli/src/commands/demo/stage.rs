@@ -15,6 +15,16 @@ use crate::{exit::Exit, failure::Failure, output::DemoStep, signals};
 
 const PASSWORD_FILE: &str = "password";
 
+/// The words as a person would type them: quoted only where a shell would otherwise read them differently.
+fn typed(words: &[&str]) -> String {
+    let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./=:@~%+,".contains(&byte));
+    let typed = |word: &&str| match plain(word) {
+        true => (*word).to_owned(),
+        false => shell_words::quote(word).into_owned(),
+    };
+    words.iter().map(typed).collect::<Vec<String>>().join(" ")
+}
+
 /// Where the tour is played.
 pub struct Stage {
     folder: PathBuf,
@@ -79,7 +89,7 @@ impl Stage {
 
     /// Types a command that must end so.
     pub fn type_in_expecting(&self, words: &[&str], wanted: Exit) -> Result<Said, Failure> {
-        let line = format!("strongroom {}", shell_words::join(words));
+        let line = format!("strongroom {}", typed(words));
         self.say(&format!("    $ {line}"));
         let said = self.run(words, wanted, &line)?;
         Ok(said)
