@@ -72,7 +72,9 @@ fn path_of(url: &str) -> Result<PathBuf, Failure> {
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     {
         return match scheme {
-            "s3" | "https" | "http" | "sftp" | "rest" => Err(Failure::not_built(&format!("a repository at {scheme}://"))),
+            "s3" | "https" | "http" | "sftp" | "rest" => {
+                Err(Failure::not_built(&format!("a repository at {scheme}://")))
+            }
             _ => Err(Failure::invalid(format!("{scheme}:// is no kind of repository"), "write PATH or file:///PATH")),
         };
     }
@@ -111,12 +113,12 @@ pub fn environment(global: &GlobalArgs, store: Arc<dyn Store>) -> Result<Environ
 
 /// Opens the repository for reading.
 pub fn reader(global: &GlobalArgs) -> Result<Opened<Reader>, Failure> {
-    open_with(global, |environment, secret| open_reader(environment, secret))
+    open_with(global, open_reader)
 }
 
 /// Opens the repository for adding to it.
 pub fn writer(global: &GlobalArgs) -> Result<Opened<Writer>, Failure> {
-    open_with(global, |environment, secret| open_writer(environment, secret))
+    open_with(global, open_writer)
 }
 
 fn open_with<H: AsReader>(

@@ -239,7 +239,12 @@ fn store_vm(
     let mut disks = Vec::new();
     for (disk, plan) in job.disks.iter().zip(plans) {
         let data_bytes = Some(plan.bytes());
-        monitor.event(&Event::DiskStarted { vm: &job.vm_name, disk: &disk.name, bytes: disk.source.bytes(), data_bytes });
+        monitor.event(&Event::DiskStarted {
+            vm: &job.vm_name,
+            disk: &disk.name,
+            bytes: disk.source.bytes(),
+            data_bytes,
+        });
         let stored = store_one_disk(session, job, disk, plan, options, monitor, &mut metadata)?;
         monitor.event(&Event::DiskFinished {
             vm: &job.vm_name,

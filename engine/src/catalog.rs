@@ -86,7 +86,8 @@ impl Catalog {
 
     /// A catalogue that lives as long as this run.
     pub(crate) fn temporary(keys: &Keyring) -> Result<Self, CatalogError> {
-        let folder = tempfile::tempdir().map_err(|source| CatalogError::Folder { path: std::env::temp_dir(), source })?;
+        let folder =
+            tempfile::tempdir().map_err(|source| CatalogError::Folder { path: std::env::temp_dir(), source })?;
         Self::at(folder.path().to_owned(), keys, Some(folder))
     }
 
@@ -98,12 +99,10 @@ impl Catalog {
         let database = match open_database(&path, &tag) {
             Ok(database) => database,
             // Damaged, foreign or of another version: a cache is not repaired.
-            Err(_) => {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-                    _ => open_database(&path, &tag)?,
-                }
-            }
+            Err(_) => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+                _ => open_database(&path, &tag)?,
+            },
         };
         Ok(Self { folder, database, _temporary: temporary })
     }
@@ -244,7 +243,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(cache.path(), &keys(1)).unwrap();
         let row = |file: &str, ordinals| RunRow { file: file.to_owned(), base: 3, ordinals };
-        catalog.replace_runs(&row("a", vec![0..2]), &[]).unwrap();
+        catalog.replace_runs(&row("a", vec![0..2, 2..3]), &[]).unwrap();
         catalog.replace_runs(&row("b", vec![0..2, 4..9]), &["a".to_owned()]).unwrap();
         drop(catalog);
         let catalog = Catalog::open(cache.path(), &keys(1)).unwrap();
@@ -267,7 +266,8 @@ mod tests {
     #[test]
     fn two_processes_share_a_catalogue() {
         let cache = tempfile::tempdir().unwrap();
-        let (one, two) = (Catalog::open(cache.path(), &keys(1)).unwrap(), Catalog::open(cache.path(), &keys(1)).unwrap());
+        let (one, two) =
+            (Catalog::open(cache.path(), &keys(1)).unwrap(), Catalog::open(cache.path(), &keys(1)).unwrap());
         let pack = PackName::from_bytes([9; 32]);
         one.mark_verified(&[pack], 7).unwrap();
         assert_eq!(two.last_verified_ms(&pack), Some(7));

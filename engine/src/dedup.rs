@@ -309,7 +309,8 @@ mod tests {
 
     fn dedup(folder: &std::path::Path) -> Dedup {
         let keys = Arc::new(Keyring::new(&RepositoryKeys::generate([1; 32]), RepositoryId::from_bytes([1; 16])));
-        let open_pack: OpenPack = Box::new(|_| Err(PackError::Missing { pack: repo_format::PackName::from_bytes([0; 32]) }));
+        let open_pack: OpenPack =
+            Box::new(|_| Err(PackError::Missing { pack: repo_format::PackName::from_bytes([0; 32]) }));
         Dedup::new(keys, Index::default(), std::iter::empty(), open_pack, folder.to_owned(), Box::new(|| [1; 16]))
     }
 

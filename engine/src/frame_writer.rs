@@ -113,7 +113,10 @@ impl FrameWriter {
     }
 
     /// Stores a metadata chunk and gives its name.
-    pub(crate) fn store_metadata(&mut self, chunk: &MetadataChunk) -> Result<(repo_format::ChunkId, Found), WriteError> {
+    pub(crate) fn store_metadata(
+        &mut self,
+        chunk: &MetadataChunk,
+    ) -> Result<(repo_format::ChunkId, Found), WriteError> {
         let keys = Arc::clone(&self.keys);
         let hashed = HashedChunk::of_metadata(chunk, &keys);
         Ok((hashed.id(), self.store(hashed)?))

@@ -60,7 +60,12 @@ impl IndexSync<'_> {
     }
 
     /// Adds a run of `entries`, whose pack numbers count from ordinal `base` and whose packs are `ordinals`.
-    pub(crate) fn add_run(&self, entries: &mut Vec<IndexEntry>, base: u32, ordinals: Vec<Range<u32>>) -> Result<(), ReadError> {
+    pub(crate) fn add_run(
+        &self,
+        entries: &mut Vec<IndexEntry>,
+        base: u32,
+        ordinals: Vec<Range<u32>>,
+    ) -> Result<(), ReadError> {
         let path = run_path(&self.catalog.runs_folder(), random(self.entropy));
         write_run(&path, self.keys, entries)?;
         entries.clear();

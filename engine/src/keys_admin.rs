@@ -1,8 +1,6 @@
 //! Key slots: list, add, remove, replace. A new slot is durable before an old one goes.
 
-use repo_format::{
-    AddedSlot, Digest, FormatError, KdfCost, NewSlot, SlotId, SlotKind, SlotSecret,
-};
+use repo_format::{AddedSlot, Digest, FormatError, KdfCost, NewSlot, SlotId, SlotKind, SlotSecret};
 
 use crate::{
     entropy::random,

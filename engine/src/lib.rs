@@ -43,7 +43,9 @@ mod test_repository;
 mod verdict;
 mod verify;
 
-pub use backup::{BackupError, BackupJob, BackupOptions, BackupReport, DiskReport, JobDisk, OnBad, backup, rehearse_backup};
+pub use backup::{
+    BackupError, BackupJob, BackupOptions, BackupReport, DiskReport, JobDisk, OnBad, backup, rehearse_backup,
+};
 pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError};
 pub use catalog::CatalogError;
 pub use clock::{Clock, FixedClock, SystemClock};
@@ -51,35 +53,36 @@ pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random};
 pub use error::Kind;
 pub use frame_writer::WriteError;
 pub use index::Location;
-pub use log::{
-    Appended, CommitDraft, Log, LogError, LogHead, PackState, PackStatus, PointState, PointStatus, Refusal, SessionState,
-    SessionStatus, SlotState, State, VoidRecord,
+pub use keys_admin::{KeyError, SlotInfo, add_slot, change_secret, remove_slot, slots};
+pub use listing::{
+    Diff, DiffError, DiskDiff, HomeChange, HomeSummary, ListedPoint, SecretSummary, ShownPoint, Side, Stats,
+    StreamSummary, Totals, VmStats, diff, disk_extents, list, show, stats,
 };
+pub use log::{
+    Appended, CommitDraft, Log, LogError, LogHead, PackState, PackStatus, PointState, PointStatus, Refusal,
+    SessionState, SessionStatus, SlotState, State, VoidRecord,
+};
+pub use map_walk::{Found, MapWalk, Visitor};
 pub use monitor::{Event, Monitor, Silent, Step};
 pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
 pub use pipeline::StoreDiskError;
+pub use problem::{Cost, Part, Problem};
 pub use read_error::ReadError;
 pub use repository::{
-    Environment, InitError, InitReport, NewRepository, NewSlotSecret, OpenError, Reader, UnlockError, Writer, init, open_reader,
-    open_writer,
+    Environment, InitError, InitReport, NewRepository, NewSlotSecret, OpenError, Reader, UnlockError, Writer, init,
+    open_reader, open_writer,
+};
+pub use restore::{
+    BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
+    restore, restore_home,
 };
 pub use session::SessionError;
 pub use source::{DiskSource, MemorySource, RawImage, SourceError, SourceOpenError};
 pub use state_folder::{SessionLock, StateFolder, StateFolderError, VmLock};
 pub use store::{
-    Caps, Deleted, Listed, LocalStore, MemoryStore, Name, NameKind, Prefix, PutNew, Reaction, ReadOnlyStore, Store, StoreError,
-};
-pub use keys_admin::{KeyError, SlotInfo, add_slot, change_secret, remove_slot, slots};
-pub use listing::{
-    Diff, DiffError, DiskDiff, HomeChange, HomeSummary, ListedPoint, SecretSummary, ShownPoint, Side, Stats, StreamSummary,
-    Totals, VmStats, diff, disk_extents, list, show, stats,
-};
-pub use map_walk::{Found, MapWalk, Visitor};
-pub use problem::{Cost, Part, Problem};
-pub use restore::{
-    BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome, restore,
-    restore_home,
+    Caps, Deleted, Listed, LocalStore, MemoryStore, Name, NameKind, Prefix, PutNew, Reaction, ReadOnlyStore, Store,
+    StoreError,
 };
 pub use target::{
     Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NullTarget, Room, Space, Start, Target, TargetError,

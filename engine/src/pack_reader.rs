@@ -57,7 +57,9 @@ impl PackError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store { source, .. } => source.kind(),
-            Self::Format { .. } | Self::NoFrame { .. } | Self::Missing { .. } | Self::Unregistered { .. } => Kind::Damaged,
+            Self::Format { .. } | Self::NoFrame { .. } | Self::Missing { .. } | Self::Unregistered { .. } => {
+                Kind::Damaged
+            }
         }
     }
 }
@@ -142,7 +144,8 @@ impl PackReader {
             return Err(PackError::NoFrame { pack, frame });
         };
         let wanted = offset..offset + u64::from(entry.sealed_bytes);
-        let sealed = read_shards(self.store.as_ref(), pack, self.pack_bytes, self.shard_bytes, wanted, &mut buffers.shards)?;
+        let sealed =
+            read_shards(self.store.as_ref(), pack, self.pack_bytes, self.shard_bytes, wanted, &mut buffers.shards)?;
         open_frame(self.class, self.epoch, entry, sealed, &self.keys, &mut buffers.decompressor)
             .map_err(|source| PackError::Format { pack, source })
     }
@@ -167,7 +170,8 @@ fn read_shards<'b>(
     let found = buffer.len();
     let inner = usize::try_from(wanted.start - start).ok().zip(usize::try_from(wanted.end - start).ok());
     inner.and_then(|(start, end)| buffer.get_mut(start..end)).ok_or_else(|| {
-        let source = FormatError::damaged("pack", "length", format_args!("{found} bytes read"), format_args!("{}", end - start));
+        let source =
+            FormatError::damaged("pack", "length", format_args!("{found} bytes read"), format_args!("{}", end - start));
         PackError::Format { pack, source }
     })
 }
@@ -203,7 +207,14 @@ fn read_directory(
     let together = footer.directory_b() == wanted.start && length == shard_bytes;
     let sealed_b = match together {
         true => usize::try_from(shard_bytes).ok().and_then(|bytes| buffer.get_mut(..bytes)).unwrap_or_default(),
-        false => read_shards(store, pack, pack_bytes, shard_bytes, directory_range(footer.directory_b(), length), &mut buffer)?,
+        false => read_shards(
+            store,
+            pack,
+            pack_bytes,
+            shard_bytes,
+            directory_range(footer.directory_b(), length),
+            &mut buffer,
+        )?,
     };
     match Directory::open(sealed_b, &footer, keys) {
         Ok(directory) => return Ok((footer, directory)),

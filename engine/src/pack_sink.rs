@@ -123,7 +123,16 @@ impl PackSink {
         session: SessionId,
         adopted: Vec<StoredPack>,
     ) -> Self {
-        let shared = Arc::new(Shared { store, keys, entropy, dedup, config, session, stored: Mutex::new(adopted), spare: Mutex::default() });
+        let shared = Arc::new(Shared {
+            store,
+            keys,
+            entropy,
+            dedup,
+            config,
+            session,
+            stored: Mutex::new(adopted),
+            spare: Mutex::default(),
+        });
         let mut sink = Self { frames: None, threads: Vec::new(), shared };
         sink.resume();
         sink

@@ -63,7 +63,11 @@ impl StateFolder {
     }
 
     /// Locks a session of our own that begins.
-    pub fn new_session_lock(&self, repository: &RepositoryId, session: &SessionId) -> Result<SessionLock, StateFolderError> {
+    pub fn new_session_lock(
+        &self,
+        repository: &RepositoryId,
+        session: &SessionId,
+    ) -> Result<SessionLock, StateFolderError> {
         let path = self.folder(repository, "sessions")?.join(session.to_string());
         let file = open_lock(&path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| wrong("lock", &path, error.into()))?;
@@ -97,9 +101,7 @@ impl StateFolder {
     pub fn remembered_head(&self, repository: &RepositoryId) -> Result<Option<LogHead>, StateFolderError> {
         let path = self.root.join(repository.to_string()).join("head");
         match fs::read_to_string(&path) {
-            Ok(text) => {
-                text.parse().map(Some).map_err(|what: String| wrong("read", &path, io::Error::other(what)))
-            }
+            Ok(text) => text.parse().map(Some).map_err(|what: String| wrong("read", &path, io::Error::other(what))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(wrong("read", &path, error)),
         }

@@ -273,7 +273,7 @@ mod tests {
             vm: "web01".to_owned(),
             part,
             bytes,
-            ranges: vec![0..bytes],
+            ranges: std::iter::once(0..bytes).collect(),
         };
         let one = [cost(Part::Disk("disk0".to_owned()), 512)];
         assert_eq!(judge_damaged(&point, None, &one).to_string(), "damaged: 1 range of disk0, 512 bytes");

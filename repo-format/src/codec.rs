@@ -29,10 +29,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn take(&mut self, field: &str, length: usize) -> Result<&'a [u8], FormatError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or_else(|| self.damaged(field, format_args!("{} bytes left", self.rest.len()), format_args!("{length} wanted")))?;
+        let (head, rest) = self.rest.split_at_checked(length).ok_or_else(|| {
+            self.damaged(field, format_args!("{} bytes left", self.rest.len()), format_args!("{length} wanted"))
+        })?;
         self.rest = rest;
         Ok(head)
     }
@@ -79,7 +78,12 @@ impl<'a> Reader<'a> {
         match self.u16("format")? {
             crate::FORMAT => Ok(()),
             0 => Err(self.damaged("format", 0, "at least 1")),
-            found => Err(FormatError::unsupported(self.what, "format", found, format_args!("this program reads {}", crate::FORMAT))),
+            found => Err(FormatError::unsupported(
+                self.what,
+                "format",
+                found,
+                format_args!("this program reads {}", crate::FORMAT),
+            )),
         }
     }
 

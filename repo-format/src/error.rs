@@ -32,16 +32,32 @@ pub struct FormatError {
 impl FormatError {
     /// Damage: the bytes are not what was written.
     pub fn damaged(what: &'static str, field: impl Into<String>, found: impl ToString, wanted: impl ToString) -> Self {
-        Self { kind: ErrorKind::Damaged, what, field: field.into(), found: found.to_string(), wanted: wanted.to_string() }
+        Self {
+            kind: ErrorKind::Damaged,
+            what,
+            field: field.into(),
+            found: found.to_string(),
+            wanted: wanted.to_string(),
+        }
     }
 
     /// A newer format or an unknown feature that must be understood.
-    pub fn unsupported(what: &'static str, field: impl Into<String>, found: impl ToString, wanted: impl ToString) -> Self {
+    pub fn unsupported(
+        what: &'static str,
+        field: impl Into<String>,
+        found: impl ToString,
+        wanted: impl ToString,
+    ) -> Self {
         Self { kind: ErrorKind::Unsupported, ..Self::damaged(what, field, found, wanted) }
     }
 
     /// The secret does not open the object.
-    pub fn wrong_key(what: &'static str, field: impl Into<String>, found: impl ToString, wanted: impl ToString) -> Self {
+    pub fn wrong_key(
+        what: &'static str,
+        field: impl Into<String>,
+        found: impl ToString,
+        wanted: impl ToString,
+    ) -> Self {
         Self { kind: ErrorKind::WrongKey, ..Self::damaged(what, field, found, wanted) }
     }
 

@@ -45,8 +45,10 @@ fn build() -> PathBuf {
 fn is_newer_than_its_sources(program: &Path) -> bool {
     let Ok(built) = fs::metadata(program).and_then(|about| about.modified()) else { return false };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut paths: Vec<PathBuf> =
-        ["cli", "engine", "repo-format", "Cargo.toml", "Cargo.lock", "SPEC.md"].iter().map(|name| root.join(name)).collect();
+    let mut paths: Vec<PathBuf> = ["cli", "engine", "repo-format", "Cargo.toml", "Cargo.lock", "SPEC.md"]
+        .iter()
+        .map(|name| root.join(name))
+        .collect();
     while let Some(path) = paths.pop() {
         if path.is_dir() {
             paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));

@@ -194,10 +194,14 @@ impl Running {
 pub fn in_namespace(site: &Site, script: &str) -> Option<Run> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
-        site.surround(&mut command)
-            .env("S", program())
-            .env("HERE", site.path(""))
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+        site.surround(&mut command).env("S", program()).env("HERE", site.path("")).args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+        ]);
         command.output()
     };
     fs::create_dir_all(site.path("probe")).unwrap();

@@ -60,7 +60,9 @@ fn where_no_repository_is_every_command_ends_with_10() {
     let image = site.text("image");
     for place in [site.path("nowhere"), folder.clone(), site.path("file")] {
         let place = place.to_str().unwrap();
-        for args in [&["list"][..], &["verify"], &["verify", "--no-key"], &["backup", &image], &["key", "list"], &["stats"]] {
+        for args in
+            [&["list"][..], &["verify"], &["verify", "--no-key"], &["backup", &image], &["key", "list"], &["stats"]]
+        {
             let mut args = args.to_vec();
             args.extend(["--repo", place]);
             site.run(&args).fails(10, &[place, "strongroom init"]);
@@ -403,7 +405,8 @@ fn a_malformed_vm_home_is_refused_with_its_line() {
 #[test]
 fn a_word_that_is_not_built_ends_with_14_in_text_and_json() {
     let site = Site::bare();
-    for line in ["prune", "forget --keep-last 3", "serve x", "copy --from y", "vsphere doctor", "repair", "key rotate"] {
+    for line in ["prune", "forget --keep-last 3", "serve x", "copy --from y", "vsphere doctor", "repair", "key rotate"]
+    {
         let args: Vec<&str> = line.split(' ').collect();
         site.run(&args).fails(14, &["is not built into this version"]);
         let mut args = args.clone();
@@ -431,11 +434,14 @@ fn a_history_that_was_rolled_back_ends_with_13_until_it_is_accepted_by_its_diges
     };
     let before = entries();
     site.back_up("new", &guarded.image);
-    let kept: Vec<(PathBuf, Vec<u8>)> = entries().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    let kept: Vec<(PathBuf, Vec<u8>)> =
+        entries().into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
     for (path, _) in kept.iter().filter(|(path, _)| !before.contains(path)) {
         fs::remove_file(path).unwrap();
     }
-    for args in [&["list"][..], &["verify"], &["backup", guarded.image.to_str().unwrap()], &["restore", "old", "--to", "x"]] {
+    for args in
+        [&["list"][..], &["verify"], &["backup", guarded.image.to_str().unwrap()], &["restore", "old", "--to", "x"]]
+    {
         site.run(args).fails(13, &["--accept-rollback"]);
     }
     let document = site.run(&["list", "--json"]).ends(13).document();

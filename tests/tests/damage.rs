@@ -245,7 +245,10 @@ fn no_restore_from_a_damaged_repository_gives_a_wrong_byte() {
                     for range in lost {
                         let number = |field: &str| range[field].as_u64().unwrap() as usize;
                         let range = number("start_bytes")..number("start_bytes") + number("length_bytes");
-                        assert!(got[range.clone()].iter().all(|byte| *byte == 0), "{place:?}: something else in a lost range");
+                        assert!(
+                            got[range.clone()].iter().all(|byte| *byte == 0),
+                            "{place:?}: something else in a lost range"
+                        );
                         expected[range.clone()].fill(0);
                         got[range].fill(0);
                     }

@@ -105,7 +105,9 @@ fn a_crate_of_the_workspace_depends_only_on_crates_below_it() {
     for (member, below) in allowed {
         let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
         for ours in ["repo-format", "engine", "strongroom", "vsphere"] {
-            let depends = manifest.lines().any(|line| line.starts_with(&format!("{ours}.")) || line.starts_with(&format!("{ours} =")));
+            let depends = manifest
+                .lines()
+                .any(|line| line.starts_with(&format!("{ours}.")) || line.starts_with(&format!("{ours} =")));
             assert!(!depends || below.contains(&ours), "{member} depends on {ours}");
         }
     }
@@ -237,7 +239,8 @@ fn unsafe_stands_at_one_place_with_its_argument() {
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate() {
             let bare = line.split("//").next().unwrap_or_default();
-            let stands = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|form| bare.contains(form));
+            let stands =
+                ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|form| bare.contains(form));
             if !stands || path == "tests/tests/house.rs" {
                 continue;
             }
@@ -264,7 +267,9 @@ fn every_place_that_the_specification_names_exists() {
         for vectors in line.split('`').filter_map(|word| word.strip_suffix("-*")) {
             let beside = fs::read_dir(root().join("tests/vectors")).unwrap();
             let begin = format!("{vectors}-");
-            let found = beside.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(&begin)).count();
+            let found = beside
+                .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(&begin))
+                .count();
             assert!(found > 0, "SPEC.md names vectors {vectors}-*");
         }
     }
@@ -281,7 +286,14 @@ fn no_file_is_too_long_to_be_read_in_one_go() {
 
 #[test]
 fn the_documents_name_only_files_that_exist() {
-    let documents = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/threat-model.md", "docs/glossary.md"];
+    let documents = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/architecture.md",
+        "docs/threat-model.md",
+        "docs/glossary.md",
+    ];
     for document in documents {
         let path = root().join(document);
         let Ok(text) = fs::read_to_string(&path) else { continue };
@@ -304,7 +316,8 @@ fn the_schemas_in_the_documents_are_those_of_the_program() {
     };
     assert_eq!(names(&folder), names(&site.path("schemas")), "strongroom generate schemas docs/schemas");
     for name in names(&folder) {
-        let texts = [folder.join(&name), site.path("schemas").join(&name)].map(|path| fs::read_to_string(path).unwrap());
+        let texts =
+            [folder.join(&name), site.path("schemas").join(&name)].map(|path| fs::read_to_string(path).unwrap());
         assert!(texts[0] == texts[1], "docs/schemas/{name} is old: strongroom generate schemas docs/schemas");
     }
 }

@@ -29,7 +29,9 @@ fn backup_verification_and_restore_of_a_large_disk_stay_below_512_mib() {
         write_random_file(&image, part + 1, part << 30, 128 << 20);
     }
     let to = format!("disk0={}", site.text("back"));
-    for args in [&["backup", image.to_str().unwrap()][..], &["verify", "--read-data"], &["restore", "large", "--disk", &to]] {
+    for args in
+        [&["backup", image.to_str().unwrap()][..], &["verify", "--read-data"], &["restore", "large", "--disk", &to]]
+    {
         let mut running = site.start(args);
         let peak = peak_bytes(&mut running);
         let run = running.end().ends(0);

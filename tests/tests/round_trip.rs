@@ -50,7 +50,9 @@ fn one_disk_has_one_map_root_whatever_it_was_read_from_and_by_however_many_threa
 fn sizes_that_are_no_multiple_of_a_sector_are_stored_to_the_byte() {
     for chunker in CHUNKERS {
         let site = Site::with(&["--chunker", chunker]);
-        for size in [1, 2, 511, 513, 4095, 4097, 16 * 1024 - 1, 16 * 1024 + 1, 256 * 1024 + 7, 16 * MIB - 1, 16 * MIB + 1] {
+        for size in
+            [1, 2, 511, 513, 4095, 4097, 16 * 1024 - 1, 16 * 1024 + 1, 256 * 1024 + 7, 16 * MIB - 1, 16 * MIB + 1]
+        {
             let image = site.path(&format!("s{size}.img"));
             write_full(&image, &disk(size as u64, size));
             let vm = format!("vm-{size}");
@@ -71,7 +73,8 @@ fn all_disks_of_a_vm_are_one_restore_point() {
     let [a, b, zeros] = images.each_ref().map(|path| path.to_str().unwrap());
     let disks = [("disk0", a), ("disk1", b), ("scratch", zeros)].map(|(name, path)| format!("--disk={name}={path}"));
     let stored = site.json(&["backup", "--vm", "db", &disks[0], &disks[1], &disks[2]]);
-    let names: Vec<&str> = stored["disks"].as_array().unwrap().iter().map(|disk| disk["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        stored["disks"].as_array().unwrap().iter().map(|disk| disk["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["disk0", "disk1", "scratch"]);
     assert_eq!(site.json(&["list"])["points"].as_array().unwrap().len(), 1);
     site.run(&["restore", "db", "--to", &site.text("back")]).ends(0);

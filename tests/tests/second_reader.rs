@@ -1,11 +1,6 @@
 //! A reader written from SPEC.md alone, in another language, agrees with this one.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use strongroom_tests::{Run, Site, disk, full_run, is_same, random, write_full, write_sparse};

@@ -29,7 +29,15 @@ fn site() -> Site {
 
 fn back_up(site: &Site, document: &str, code: i32) -> serde_json::Value {
     fs::write(site.path("home.json"), document).unwrap();
-    let args = ["--json", "backup", &site.text("web01.img"), "--vm-home", &site.text("home.json"), "--nvram", &site.text("nvram")];
+    let args = [
+        "--json",
+        "backup",
+        &site.text("web01.img"),
+        "--vm-home",
+        &site.text("home.json"),
+        "--nvram",
+        &site.text("nvram"),
+    ];
     site.run(&args).ends(code).document()
 }
 
@@ -72,7 +80,8 @@ fn a_point_gives_its_own_home_and_no_other_points() {
         assert!(fs::read(out).unwrap() == nvram);
     }
     let diff = site.json(&["diff", "web01@latest~1", "web01"]);
-    let fields: Vec<&str> = diff["vm_home"].as_array().unwrap().iter().map(|change| change["field"].as_str().unwrap()).collect();
+    let fields: Vec<&str> =
+        diff["vm_home"].as_array().unwrap().iter().map(|change| change["field"].as_str().unwrap()).collect();
     assert!(fields.len() >= 2 && fields.iter().any(|field| field.to_lowercase().contains("nvram")), "{fields:?}");
     assert!(!diff.to_string().contains(BUNDLE));
 }
@@ -118,7 +127,12 @@ fn the_bundle_is_nowhere_to_be_read_but_in_the_file_that_was_asked_for() {
 
     let mut found = Vec::new();
     for folder in ["repository", "cache", "state"] {
-        for secret in [BUNDLE.as_bytes(), &fs::read(site.path("nvram")).unwrap()[1000..1032], b"kms-prod", b"VM Encryption Policy"] {
+        for secret in [
+            BUNDLE.as_bytes(),
+            &fs::read(site.path("nvram")).unwrap()[1000..1032],
+            b"kms-prod",
+            b"VM Encryption Policy",
+        ] {
             holders(&site.path(folder), secret, &mut found);
         }
     }

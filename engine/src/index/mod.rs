@@ -11,8 +11,8 @@ use std::{path::Path, sync::Arc};
 
 use repo_format::{ChunkId, PackOrdinal};
 
-pub use entry::Location;
 pub(crate) use entry::IndexEntry;
+pub use entry::Location;
 pub(crate) use merge::{merge_runs, write_run};
 pub(crate) use run::{Run, RunError};
 
@@ -49,7 +49,9 @@ impl Index {
     /// A pack that is not `usable` does not count.
     pub(crate) fn find(&self, id: &ChunkId, usable: &dyn Fn(PackOrdinal) -> bool) -> Option<Location> {
         let newest_first = self.runs.iter().rev();
-        newest_first.filter_map(|run| run.run.find(id).map(|entry| run.location(entry))).find(|found| usable(found.pack))
+        newest_first
+            .filter_map(|run| run.run.find(id).map(|entry| run.location(entry)))
+            .find(|found| usable(found.pack))
             .or_else(|| self.any_usable_duplicate(id, usable))
     }
 
@@ -57,17 +59,28 @@ impl Index {
     pub(crate) fn locate(&self, id: &ChunkId, usable: &dyn Fn(PackOrdinal) -> bool) -> Option<Location> {
         let newest_first = self.runs.iter().rev();
         let quick = newest_first.clone().find_map(|run| run.run.find(id).map(|entry| run.location(entry)));
-        quick.filter(|found| usable(found.pack)).or_else(|| self.locate_all(id).into_iter().find(|found| usable(found.pack)))
+        quick
+            .filter(|found| usable(found.pack))
+            .or_else(|| self.locate_all(id).into_iter().find(|found| usable(found.pack)))
     }
 
     /// Every place that holds `id`, newest run first.
     pub(crate) fn locate_all(&self, id: &ChunkId) -> Vec<Location> {
-        self.runs.iter().rev().flat_map(|run| run.run.find_all(id).into_iter().map(|entry| run.location(entry))).collect()
+        self.runs
+            .iter()
+            .rev()
+            .flat_map(|run| run.run.find_all(id).into_iter().map(|entry| run.location(entry)))
+            .collect()
     }
 
     /// Only when a filter hit lies in an unusable pack is it worth looking for a second copy.
     fn any_usable_duplicate(&self, id: &ChunkId, usable: &dyn Fn(PackOrdinal) -> bool) -> Option<Location> {
-        self.runs.iter().any(|run| run.run.find(id).is_some()).then(|| self.locate_all(id))?.into_iter().find(|found| usable(found.pack))
+        self.runs
+            .iter()
+            .any(|run| run.run.find(id).is_some())
+            .then(|| self.locate_all(id))?
+            .into_iter()
+            .find(|found| usable(found.pack))
     }
 }
 

@@ -103,7 +103,8 @@ impl Log {
             }
         }
         let last = last.map_or_else(String::new, |error| error.to_string());
-        let what = format!("whether it exists is not known ({last}); it may still appear, and the next run will see it");
+        let what =
+            format!("whether it exists is not known ({last}); it may still appear, and the next run will see it");
         Err(StoreError::new("create", name, Reaction::Unavailable, what).into())
     }
 }

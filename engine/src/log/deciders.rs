@@ -1,7 +1,8 @@
 //! What to write, given what exists: pure functions, so that drivers, models and tests share them.
 
 use repo_format::{
-    AddedSlot, ChunkId, Commit, Completeness, KeyChange, NewPack, Open, PackOrdinal, Record, SessionId, SlotId, VmIdentity,
+    AddedSlot, ChunkId, Commit, Completeness, KeyChange, NewPack, Open, PackOrdinal, Record, SessionId, SlotId,
+    VmIdentity,
 };
 
 use super::{
@@ -49,29 +50,35 @@ pub fn decide_open(
     adopts: &[SessionId],
 ) -> Result<Vec<Record>, Refusal> {
     let is_open = |id: &&SessionId| state.session(id).is_some_and(|session| session.status == SessionStatus::Open);
-    checked(state, Record::Open(Open {
-        session,
-        host: Some(host.to_owned()),
-        adopts: adopts.iter().filter(is_open).copied().collect(),
-        slot: Some(slot),
-        program_version: Some(program_version.to_owned()),
-    }))
+    checked(
+        state,
+        Record::Open(Open {
+            session,
+            host: Some(host.to_owned()),
+            adopts: adopts.iter().filter(is_open).copied().collect(),
+            slot: Some(slot),
+            program_version: Some(program_version.to_owned()),
+        }),
+    )
 }
 
 /// A restore point comes into being, next in its VM's chain.
 pub fn decide_commit(state: &State, draft: &CommitDraft) -> Result<Vec<Record>, Refusal> {
     let newest = state.newest_of(&draft.identity);
-    checked(state, Record::Commit(Commit {
-        session: draft.session,
-        vm_name: Some(draft.vm_name.clone()),
-        vm: draft.identity.clone(),
-        completeness: Some(draft.completeness),
-        number: newest.map_or(1, |newest| newest.number.saturating_add(1)),
-        previous: newest.map(|newest| newest.id),
-        point: draft.point,
-        new_packs: draft.new.clone(),
-        uses: draft.uses.clone(),
-    }))
+    checked(
+        state,
+        Record::Commit(Commit {
+            session: draft.session,
+            vm_name: Some(draft.vm_name.clone()),
+            vm: draft.identity.clone(),
+            completeness: Some(draft.completeness),
+            number: newest.map_or(1, |newest| newest.number.saturating_add(1)),
+            previous: newest.map(|newest| newest.id),
+            point: draft.point,
+            new_packs: draft.new.clone(),
+            uses: draft.uses.clone(),
+        }),
+    )
 }
 
 /// A session ends.

@@ -34,7 +34,9 @@ pub(super) fn check(state: &State, record: &Record) -> Check {
         }
         Record::Condemn(condemn) => condemn.packs.iter().try_for_each(|pack| {
             let status = registered(state, *pack)?;
-            ensure(matches!(status, PackStatus::Registered | PackStatus::Damaged), || format!("{pack} is condemned or deleted"))
+            ensure(matches!(status, PackStatus::Registered | PackStatus::Damaged), || {
+                format!("{pack} is condemned or deleted")
+            })
         }),
         Record::Delete(delete) => check_delete(state, delete),
         Record::Damaged(damaged) => damaged.packs.iter().try_for_each(|pack| registered(state, *pack).map(drop)),
@@ -62,7 +64,9 @@ fn check_commit(state: &State, commit: &Commit) -> Check {
     new_packs_are_new(state, &commit.new_packs)?;
     for pack in &commit.uses {
         let status = registered(state, *pack)?;
-        ensure(status == PackStatus::Registered, || format!("{pack}, which it uses, is condemned, damaged or deleted"))?;
+        ensure(status == PackStatus::Registered, || {
+            format!("{pack}, which it uses, is condemned, damaged or deleted")
+        })?;
     }
     ensure(state.point(&commit.point).is_none(), || format!("point {} is not new", commit.point))?;
     let newest = state.newest_of(&commit.vm);

@@ -294,7 +294,10 @@ impl State {
                 self.newest_epoch = change.new_epoch.unwrap_or(self.newest_epoch);
             }
             Record::Forget(forget) => {
-                forget.points.iter().for_each(|point| self.with_point(point, |point| point.status = PointStatus::Forgotten));
+                forget
+                    .points
+                    .iter()
+                    .for_each(|point| self.with_point(point, |point| point.status = PointStatus::Forgotten));
             }
             Record::Hold(hold) => self.with_point(&hold.point, |point| point.held = Some(hold.reason.clone())),
             Record::Release { point } => self.with_point(point, |point| point.held = None),

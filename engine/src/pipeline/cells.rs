@@ -47,7 +47,6 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "one range is a list of ranges here")]
 mod tests {
     use super::*;
 

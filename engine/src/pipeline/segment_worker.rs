@@ -6,7 +6,7 @@ use repo_format::{ChunkRef, Extent, HashedChunk, RunEnd, SegmentMap};
 
 use super::{DiskJob, StoreDiskError, cells::is_zero};
 use crate::{
-    frame_writer::{FrameWriter, WriteError, Written},
+    frame_writer::{FrameWriter, Written},
     monitor::Step,
     source::SourceError,
 };
@@ -192,7 +192,8 @@ impl<'a> SegmentWorker<'a> {
     fn cut(&mut self, end: RunEnd) -> Result<(), StoreDiskError> {
         while !self.run.is_empty() {
             let window = self.window.get(self.run.clone()).unwrap_or_default();
-            let Some(bytes) = self.job.chunker.cut(window, self.run_address, end).and_then(|cut| window.get(..cut)) else {
+            let Some(bytes) = self.job.chunker.cut(window, self.run_address, end).and_then(|cut| window.get(..cut))
+            else {
                 return Ok(());
             };
             let chunk = HashedChunk::of_data(bytes, self.writer.keys());
@@ -200,7 +201,7 @@ impl<'a> SegmentWorker<'a> {
             self.run.start += bytes.len();
             self.run_address += bytes.len() as u64;
             self.data_bytes += bytes.len() as u64;
-            self.writer.store(chunk).map_err(WriteError::from)?;
+            self.writer.store(chunk)?;
             self.extents.push(Extent::Data(reference));
         }
         Ok(())

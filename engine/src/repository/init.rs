@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use repo_format::{
-    AddedSlot, Config, Digest, FormatError, KdfCost, KeyChange, Keyring, NewSlot, Record, RepositoryId, RepositoryKeys, SlotId,
-    SlotSecret,
+    AddedSlot, Config, Digest, FormatError, KdfCost, KeyChange, Keyring, NewSlot, Record, RepositoryId, RepositoryKeys,
+    SlotId, SlotSecret,
 };
 
 use super::{Environment, Reader, Writer};
@@ -119,7 +119,8 @@ pub fn init(environment: Environment, new: NewRepository) -> Result<(Writer, Ini
         added.push(AddedSlot { slot: new_slot.slot, digest: Digest::of(&bytes) });
     }
     let slots: Vec<SlotId> = added.iter().map(|added| added.slot).collect();
-    let first_slot = slots.first().copied().ok_or_else(|| FormatError::invalid("new repository", "key slots", 0, "at least 1"))?;
+    let first_slot =
+        slots.first().copied().ok_or_else(|| FormatError::invalid("new repository", "key slots", 0, "at least 1"))?;
     let log = Log::create(
         Arc::clone(&store),
         Arc::clone(&keys),

@@ -57,9 +57,8 @@ impl OpenError {
                 _ => Kind::Damaged,
             },
             Self::Unlock(UnlockError::Store(error)) | Self::Store(error) => error.kind(),
-            Self::Unlock(UnlockError::WrongKey { .. } | UnlockError::NoSlotOfKind { .. }) | Self::SlotRemoved { .. } => {
-                Kind::WrongKey
-            }
+            Self::Unlock(UnlockError::WrongKey { .. } | UnlockError::NoSlotOfKind { .. })
+            | Self::SlotRemoved { .. } => Kind::WrongKey,
             Self::Log(error) => error.kind(),
             Self::State(error) => error.kind(),
         }

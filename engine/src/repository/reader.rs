@@ -25,6 +25,9 @@ use crate::{
 const PACKS_KEPT: usize = 128;
 const FRAMES_KEPT: usize = 16;
 
+/// An opened frame and where it lies: pack and frame.
+type KeptFrame = ((PackOrdinal, u32), Arc<OpenFrame>);
+
 /// May read everything of one repository. Shared by threads.
 pub struct Reader {
     pub(crate) environment: Environment,
@@ -36,7 +39,7 @@ pub struct Reader {
     catalog: OnceLock<Catalog>,
     index: OnceLock<Index>,
     packs: Mutex<HashMap<PackOrdinal, PackReader>>,
-    frames: Mutex<Vec<((PackOrdinal, u32), Arc<OpenFrame>)>>,
+    frames: Mutex<Vec<KeptFrame>>,
 }
 
 /// May add to one repository: everything a [`Reader`] may, and write.
@@ -147,7 +150,8 @@ impl Reader {
     }
 
     fn build_index(&self) -> Result<Index, ReadError> {
-        let there = self.state().packs().filter(|(_, pack)| pack.status != PackStatus::Deleted).map(|(ordinal, _)| ordinal);
+        let there =
+            self.state().packs().filter(|(_, pack)| pack.status != PackStatus::Deleted).map(|(ordinal, _)| ordinal);
         self.index_sync()?.bring_up_to_date(there, &|ordinal| self.open_pack(ordinal))
     }
 
@@ -237,7 +241,8 @@ impl Reader {
 
     /// The record of a restore point, from the catalogue if it is there. Hashed again in either case.
     pub fn restore_point(&self, id: ChunkId) -> Result<RestorePoint, ReadError> {
-        let decode = |chunk: &MetadataChunk| RestorePoint::decode(chunk).map_err(|source| ReadError::Chunk { id, source });
+        let decode =
+            |chunk: &MetadataChunk| RestorePoint::decode(chunk).map_err(|source| ReadError::Chunk { id, source });
         if let Some(chunk) = self.catalog()?.record(&id)
             && HashedChunk::of_metadata(&chunk, &self.keys).id() == id
         {

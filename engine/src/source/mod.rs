@@ -20,7 +20,9 @@ pub enum SourceError {
         source: io::Error,
     },
     /// The source ends before the size it had at the beginning: whoever shrinks it is still at work.
-    #[error("the source ends at or before byte {offset}, but it was larger when the backup began: something is changing it")]
+    #[error(
+        "the source ends at or before byte {offset}, but it was larger when the backup began: something is changing it"
+    )]
     Shrunk {
         /// Where the bytes ended.
         offset: u64,

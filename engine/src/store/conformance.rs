@@ -74,10 +74,12 @@ fn a_listing_tells_what_is_below_a_prefix_and_deleting_is_idempotent() {
         store.put_new(&slot, b"slot").unwrap();
         store.put_new(&Name::log(1), b"entry").unwrap();
         let mut found = Vec::new();
-        store.list(Prefix::Keys, &mut |listed| {
-            found.push((listed.name, listed.bytes));
-            ControlFlow::Continue(())
-        }).unwrap();
+        store
+            .list(Prefix::Keys, &mut |listed| {
+                found.push((listed.name, listed.bytes));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
         assert_eq!(found, [(slot.clone(), 4)]);
         for _ in 0..2 {
             assert!(store.delete_many(std::slice::from_ref(&slot)).iter().all(|(_, result)| result.is_ok()));

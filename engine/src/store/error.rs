@@ -98,10 +98,7 @@ mod tests {
     #[test]
     fn an_error_says_what_where_and_why() {
         let error = StoreError::from_io("write", Name::log(7), Errno::NOSPC.into());
-        assert_eq!(
-            error.to_string(),
-            "cannot write log/00000000000000000007: No space left on device (os error 28)"
-        );
+        assert_eq!(error.to_string(), "cannot write log/00000000000000000007: No space left on device (os error 28)");
         assert_eq!(
             StoreError { reaction: Reaction::Unknown, ..error }.to_string(),
             "cannot write log/00000000000000000007: No space left on device (os error 28); whether it took place is not known"

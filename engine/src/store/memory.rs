@@ -101,9 +101,12 @@ impl Store for MemoryStore {
     fn prepare(&self) -> Result<(), StoreError> {
         match self.objects().keys().next() {
             None => Ok(()),
-            Some(name) => {
-                Err(StoreError::new("make a repository in", self.describe(), Reaction::Invalid, format!("it holds {name}")))
-            }
+            Some(name) => Err(StoreError::new(
+                "make a repository in",
+                self.describe(),
+                Reaction::Invalid,
+                format!("it holds {name}"),
+            )),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, IoSlice, Seek, SeekFrom},
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, FileTypeExt},
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -95,7 +95,7 @@ impl FileTarget {
 
     /// The target at `path`, which a person named. Nothing is made or changed yet.
     pub fn at(path: &Path, options: FileTargetOptions) -> Result<Self, TargetError> {
-        let path = path.to_path_buf();
+        let path = device_behind_link(path).unwrap_or_else(|| path.to_path_buf());
         let name = path.file_name().ok_or_else(|| TargetError::NotAFile { path: path.clone(), found: "a folder" })?;
         let name = name.to_owned();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -322,6 +322,13 @@ fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
         at += length as u64;
     }
     Ok(())
+}
+
+/// Devices have names that are links (`/dev/mapper/…`, `/dev/disk/by-id/…`): those are followed, links to files are not.
+fn device_behind_link(path: &Path) -> Option<PathBuf> {
+    let is_link = std::fs::symlink_metadata(path).ok()?.is_symlink();
+    let is_device = std::fs::metadata(path).ok()?.file_type().is_block_device();
+    (is_link && is_device).then(|| path.canonicalize().ok()).flatten()
 }
 
 fn stat_in(folder: &File, name: &OsStr) -> Result<Option<Stat>, Errno> {

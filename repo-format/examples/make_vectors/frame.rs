@@ -157,7 +157,11 @@ fn wrong_zstd(chunks: &[Vec<u8>]) -> Vec<VectorFile> {
             "a zstd frame does not give more than the plain length",
             compressed(&[&plain[..], b"x"].concat()),
         ),
-        forged("zstd_shorter", "a zstd frame does not give less than the plain length", compressed(&plain[1..])),
+        forged(
+            "zstd_shorter",
+            "a zstd frame does not give less than the plain length",
+            compressed(plain.get(1..).unwrap_or_default()),
+        ),
         forged("zstd_sizeless", "a zstd frame states its content size", unsized_frame.unwrap_or_default()),
         forged("zstd_two", "there is one zstd frame, not two", [compressed(first), compressed(second)].concat()),
         forged("zstd_skippable", "no skippable frame follows", [&good.stored[..], &skippable].concat()),

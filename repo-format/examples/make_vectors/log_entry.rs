@@ -258,7 +258,11 @@ fn wrong_bodies() -> Vec<VectorFile> {
         damaged("time_varint", "a time is the shortest varint", &with_body(&[0x80, 0, 0])),
         damaged("count", "the number of records is that of the list", &with_body(&[0, 2])),
         damaged("left_over", "nothing follows the records", &with_body(&[&[0, 1][..], &close, &[0]].concat())),
-        damaged("payload_short", "a payload is whole", &with_body(&[&[0, 1][..], &close[..close.len() - 1]].concat())),
+        damaged(
+            "payload_short",
+            "a payload is whole",
+            &with_body(&[&[0, 1][..], close.get(..close.len() - 1).unwrap_or_default()].concat()),
+        ),
         unsupported("unknown_even", "an unknown even kind needs a newer program", &one(28, &fields(&[]))),
         unsupported("kind_0", "kind 0 is an unknown even kind", &one(0, &fields(&[]))),
     ]

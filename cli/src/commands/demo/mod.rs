@@ -30,10 +30,7 @@ pub fn run(global: &GlobalArgs, args: &DemoArgs) -> Result<Done, Failure> {
     let outcome = tour(&mut stage);
     let steps = stage.into_steps();
     let kept = folder.end(args.keep);
-    let failure = match outcome {
-        Ok(()) => None,
-        Err(failure) => Some(failure),
-    };
+    let failure = outcome.err();
     let result = DemoResult { steps, elapsed_seconds: begun.elapsed().as_secs_f64(), folder: kept };
     let done = Done::with(result);
     Ok(match failure {

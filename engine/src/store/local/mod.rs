@@ -68,10 +68,9 @@ impl LocalStore {
     /// A failed sync of a folder leaves open which of its names are there.
     fn sync_parent(&self, path: &Path) -> Result<(), StoreError> {
         let parent = path.parent().unwrap_or(&self.root);
-        self.fs.sync_dir(parent).map_err(|source| StoreError {
-            reaction: Reaction::Unknown,
-            ..self.error("sync folder", parent, source)
-        })
+        self.fs
+            .sync_dir(parent)
+            .map_err(|source| StoreError { reaction: Reaction::Unknown, ..self.error("sync folder", parent, source) })
     }
 
     /// Links a temporary file holding `body` to `path`; `false` if that name is taken.
@@ -110,7 +109,12 @@ impl LocalStore {
     /// Removes what an `init` that did not end has left. A folder that holds anything else is left alone.
     fn clear_unfinished_init(&self) -> Result<(), StoreError> {
         let foreign = |what: &str| {
-            StoreError::new("prepare", self.root.display(), Reaction::Invalid, format!("the folder is not empty: {what}"))
+            StoreError::new(
+                "prepare",
+                self.root.display(),
+                Reaction::Invalid,
+                format!("the folder is not empty: {what}"),
+            )
         };
         let mut removable = Vec::new();
         for (name, is_dir) in self.fs.names(&self.root).map_err(|source| self.error("list", &self.root, source))? {
@@ -125,7 +129,9 @@ impl LocalStore {
                 ("packs", true) => {
                     for (folder, is_dir) in self.fs.names(&path).map_err(|source| self.error("list", &path, source))? {
                         let folder = path.join(folder);
-                        if !is_dir || !self.fs.names(&folder).map_err(|source| self.error("list", &folder, source))?.is_empty() {
+                        if !is_dir
+                            || !self.fs.names(&folder).map_err(|source| self.error("list", &folder, source))?.is_empty()
+                        {
                             return Err(foreign("packs"));
                         }
                     }
@@ -183,7 +189,11 @@ impl Store for LocalStore {
         match into.len() - before == wanted {
             true => Ok(()),
             false => {
-                let what = format!("it ends at byte {}, but {} was wanted", range.start + (into.len() - before) as u64, range.end);
+                let what = format!(
+                    "it ends at byte {}, but {} was wanted",
+                    range.start + (into.len() - before) as u64,
+                    range.end
+                );
                 Err(StoreError::new("read", path.display(), Reaction::Damaged, what))
             }
         }
