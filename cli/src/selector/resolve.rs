@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn an_unknown_vm_offers_the_nearest_names() {
         let Err(ResolveError::UnknownVm { nearest, .. }) = picked("wbe01") else { panic!("known") };
-        assert_eq!(nearest, ["web01", "web02"]);
+        assert_eq!(nearest, ["web01", "db01", "web02"]);
     }
 
     #[test]
