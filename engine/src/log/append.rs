@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use repo_format::{AttemptId, Digest, EntryHeader, Keyring, LogEntry, Record};
+use repo_format::{AttemptId, Digest, ENTRY_BYTES_MAX, EntryHeader, Keyring, LogEntry, Record};
 
 use super::{Log, LogError, LogHead, Refusal, State};
 use crate::{
@@ -48,7 +48,7 @@ impl Log {
     }
 
     /// Adds what `decide` makes of the state at the head. When another writer comes first, its entry is taken in and
-    /// `decide` is asked again.
+    /// `decide` is asked again. If it decides nothing, nothing is written.
     pub fn append(
         &mut self,
         clock: &dyn Clock,
@@ -58,12 +58,19 @@ impl Log {
         for _ in 0..TRIES {
             self.refresh()?;
             let records = decide(&self.state)?;
+            if records.is_empty() {
+                return Ok(Appended { head: self.head, records });
+            }
             let number = self.head.number.saturating_add(1);
             let bytes = self.entry(&records, clock.now_ms(), entropy)?;
             match self.send(number, &bytes)? {
                 PutNew::Created => {
                     self.take(number, &bytes)?;
-                    return Ok(Appended { head: self.head, records });
+                    return match self.voids.iter().find(|void| void.entry_number == number) {
+                        // Success is never reported of a record that does nothing.
+                        Some(void) => Err(LogError::OwnVoid(void.clone())),
+                        None => Ok(Appended { head: self.head, records }),
+                    };
                 }
                 PutNew::Exists(other) => self.take(number, &other)?,
             }
@@ -96,7 +103,7 @@ impl Log {
                 Err(error) if matches!(error.reaction, Reaction::Unknown | Reaction::Unavailable) => last = Some(error),
                 Err(error) => return Err(error.into()),
             }
-            match self.store.get(&name, u64::MAX) {
+            match self.store.get(&name, ENTRY_BYTES_MAX as u64) {
                 Ok(Some(found)) if found == bytes => return Ok(PutNew::Created),
                 Ok(Some(found)) => return Ok(PutNew::Exists(found)),
                 Ok(None) | Err(_) => {}

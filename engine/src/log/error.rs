@@ -2,7 +2,7 @@
 
 use repo_format::{Digest, ErrorKind, FormatError};
 
-use super::{LogHead, Refusal};
+use super::{LogHead, Refusal, VoidRecord};
 use crate::{error::Kind, store::StoreError};
 
 /// Why the log cannot be read or written.
@@ -31,9 +31,11 @@ pub enum LogError {
     },
     /// The log does not contain the head that this client remembers.
     #[error(
-        "this repository's history does not continue what this machine has seen: remembered head {}, found head {}",
+        "this repository's history does not continue what this machine has seen: remembered head {}, found head {}. \
+         If you know why (the repository was restored from a copy, say), accept what is there with --accept-rollback {}",
         remembered.to_full_text(),
-        found.to_full_text()
+        found.to_full_text(),
+        found.digest
     )]
     History {
         /// What the client has seen.
@@ -41,6 +43,20 @@ pub enum LogError {
         /// What is there.
         found: LogHead,
     },
+    /// There is a config, but not even the first entry.
+    #[error("log entry 1 is missing: the log of this repository is lost, or the store shows only a part of it")]
+    Lost,
+    /// An entry is missing, yet a later one is there.
+    #[error("log entry {number} is missing, yet entry {later} is there")]
+    Gap {
+        /// The first that is missing.
+        number: u64,
+        /// One that is there.
+        later: u64,
+    },
+    /// What was just written has no effect.
+    #[error("this program has written a record that has no effect: {0}")]
+    OwnVoid(VoidRecord),
     /// What was to be written makes no sense any more.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -64,7 +80,8 @@ impl LogError {
                 ErrorKind::Invalid => Kind::Bug,
                 _ => Kind::Damaged,
             },
-            Self::Broken { .. } => Kind::Damaged,
+            Self::Broken { .. } | Self::Lost | Self::Gap { .. } => Kind::Damaged,
+            Self::OwnVoid(_) => Kind::Bug,
             Self::History { .. } => Kind::History,
             Self::Refused(Refusal::Superseded(_)) => Kind::Busy,
             Self::Refused(Refusal::Invalid(_)) => Kind::Invalid,

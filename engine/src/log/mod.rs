@@ -8,6 +8,11 @@ mod replay;
 mod rules;
 mod state;
 
+#[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use repo_format::{Digest, Keyring};

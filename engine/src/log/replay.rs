@@ -20,14 +20,24 @@ impl Log {
         accepted: Option<Digest>,
     ) -> Result<Self, LogError> {
         let mut log = Self::empty(store, keys, config_digest);
-        let seen = log.replay(remembered.map(|head| head.number))?;
+        let watched = remembered.map(|head| head.number);
+        let seen = log.replay(watched)?;
+        let next = log.head.number.saturating_add(1);
+        for later in [Some(next.saturating_add(1)), watched.filter(|watched| *watched > next)].into_iter().flatten() {
+            if log.is_gap(next, later)? {
+                return Err(LogError::Gap { number: next, later });
+            }
+        }
         if let Some(remembered) = remembered
             && seen != Some(remembered.digest)
             && accepted != Some(log.head.digest)
         {
             return Err(LogError::History { remembered, found: log.head });
         }
-        Ok(log)
+        match log.head.number {
+            0 => Err(LogError::Lost),
+            _ => Ok(log),
+        }
     }
 
     pub(super) fn empty(store: Arc<dyn Store>, keys: Arc<Keyring>, config_digest: Digest) -> Self {
@@ -51,6 +61,11 @@ impl Log {
                 seen = Some(self.head.digest);
             }
         }
+    }
+
+    /// Is `later` there, and `number` not? The order of the questions matters: others may be writing both right now.
+    fn is_gap(&self, number: u64, later: u64) -> Result<bool, LogError> {
+        Ok(self.store.size(&Name::log(later))?.is_some() && self.store.size(&Name::log(number))?.is_none())
     }
 
     /// Applies entry `number`, the next one.

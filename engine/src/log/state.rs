@@ -302,7 +302,12 @@ impl State {
             Record::Hold(hold) => self.with_point(&hold.point, |point| point.held = Some(hold.reason.clone())),
             Record::Release { point } => self.with_point(point, |point| point.held = None),
             Record::Condemn(condemn) => self.set_status(&condemn.packs, PackStatus::Condemned),
-            Record::Damaged(damaged) => self.set_status(&damaged.packs, PackStatus::Damaged),
+            Record::Damaged(damaged) => {
+                // A condemned pack stays condemned and a deleted one deleted: else Delete would become void, or a pack return.
+                let counts = |pack: &PackOrdinal| self.usable(*pack);
+                let packs: Vec<PackOrdinal> = damaged.packs.iter().copied().filter(counts).collect();
+                self.set_status(&packs, PackStatus::Damaged);
+            }
             Record::Delete(delete) => {
                 self.set_status(&delete.packs, PackStatus::Deleted);
                 self.deleted_orphans.extend(delete.orphans.iter().map(|orphan| (orphan.pack, orphan.owner)));

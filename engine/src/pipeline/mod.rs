@@ -20,7 +20,7 @@ use repo_format::{ChunkId, Chunker, MapGeometry};
 
 use crate::{
     frame_writer::{Found, FrameWriter, WriteError, Written},
-    monitor::{Monitor, Step},
+    monitor::Monitor,
     source::{DiskSource, SourceError},
 };
 use map_builder::MapBuilder;
@@ -163,7 +163,6 @@ fn collect(
                     }
                     next += 1;
                 }
-                job.monitor.advance(Step { done_bytes: 0, new_bytes: 0 });
             }
         }
     }

@@ -6,7 +6,10 @@ use std::{
     thread,
 };
 
-use repo_format::SlotId;
+use repo_format::{
+    ChunkerKind, Chunking, Class, Compression, Compressor, Config, FrameBuilder, FullPack, HashedChunk, Keyring,
+    PackBuilder, PackClose, PackHead, PackLayout, RepositoryId, RepositoryKeys, Salt, SessionId, SlotId,
+};
 
 use super::{LocalStore, MemoryStore, Name, Prefix, PutNew, Reaction, Store};
 
@@ -112,4 +115,76 @@ fn leftovers_of_the_dead_are_swept_and_files_in_use_are_not() {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
     store.sweep_unfinished().unwrap();
     assert!(!dead.exists() && in_use.exists());
+}
+
+/// A small pack, another for each `seed`.
+pub(crate) fn pack(seed: u8) -> FullPack {
+    let repository = RepositoryId::from_bytes([1; 16]);
+    let keys = Keyring::new(&RepositoryKeys::generate([1; 32]), repository);
+    let chunking = Chunking { chunker: ChunkerKind::Block, min_log2: 12, avg_log2: 13, max_log2: 14 };
+    let small = Config { shard_log2: 12, data_pack_bytes: 1 << 16, ..Config::new(repository, chunking, 0) };
+    let head = PackHead {
+        class: Class::Data,
+        epoch: 1,
+        session: SessionId::from_bytes([seed; 16]),
+        salt: Salt::from_bytes([seed; 32]),
+    };
+    let mut frames = FrameBuilder::new(Class::Data, 1 << 15);
+    frames.push(HashedChunk::of_data(&[seed; 4096], &keys)).unwrap();
+    let mut compressor = Compressor::new(Compression::Stored).unwrap();
+    let frame = frames.take().unwrap().seal(&keys, &mut compressor, [seed; 24]).unwrap();
+    let mut pack = PackBuilder::new(head, PackLayout::of(&small, Class::Data));
+    pack.push(frame).unwrap();
+    pack.finish(&keys, PackClose::Early, [seed; 24], &mut |padding| padding.fill(seed)).unwrap()
+}
+
+/// The names below a prefix, sorted.
+pub(crate) fn names(store: &dyn Store, prefix: Prefix) -> Vec<Name> {
+    let mut names = Vec::new();
+    store
+        .list(prefix, &mut |listed| {
+            names.push(listed.name);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_pack_is_put_by_several_threads_and_again_and_is_healed() {
+    for (store, _folder) in stores() {
+        store.prepare().unwrap();
+        let packs: Vec<FullPack> = (0..8).map(pack).collect();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                packs.iter().for_each(|pack| drop(scope.spawn(|| store.put_pack(pack).unwrap())));
+            }
+        });
+        assert_eq!(names(store.as_ref(), Prefix::Packs).len(), 8);
+        for pack in &packs {
+            let name = Name::pack(pack.name());
+            let mut bytes = Vec::new();
+            store.get_range(&name, 4096..8192, &mut bytes).unwrap();
+            assert_eq!(bytes, pack.bytes()[4096..8192]);
+            assert_eq!(store.size(&name).unwrap(), Some(pack.bytes().len() as u64));
+        }
+    }
+}
+
+#[test]
+fn a_listing_ends_when_it_is_told_to_and_may_ask_the_store() {
+    for (store, _folder) in stores() {
+        store.prepare().unwrap();
+        (1..=3).for_each(|number| drop(store.put_new(&Name::log(number), b"entry").unwrap()));
+        let mut seen = 0;
+        store
+            .list(Prefix::Log, &mut |listed| {
+                assert_eq!(store.size(&listed.name).unwrap(), Some(5));
+                seen += 1;
+                ControlFlow::Break(())
+            })
+            .unwrap();
+        assert_eq!(seen, 1);
+    }
 }

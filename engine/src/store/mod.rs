@@ -10,7 +10,7 @@ mod name;
 mod read_only;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 
 use std::{ops::ControlFlow, ops::Range};
 

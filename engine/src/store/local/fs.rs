@@ -2,15 +2,13 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::{fd::AsFd, unix::fs::DirBuilderExt, unix::fs::OpenOptionsExt},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
+    sync::OnceLock,
 };
 
-use rustix::{
-    buffer::spare_capacity,
-    fs::{AtFlags, CWD, FlockOperation, RenameFlags, flock, linkat, renameat_with},
-};
+use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, flock, linkat, renameat_with};
 
 /// A file being written. It carries a kernel lock, so that a leftover of a dead process can be told from a file in use.
 pub(super) trait NewFile {
@@ -26,6 +24,7 @@ pub(super) trait Fs: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder, and those above it; one that is there is left as it is.
     fn make_dir(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Appends up to `bytes` from `offset`; fewer only at the end of the file.
@@ -33,12 +32,18 @@ pub(super) trait Fs: Send + Sync {
     fn length(&self, path: &Path) -> io::Result<u64>;
     /// Names in a folder, and whether each is a folder.
     fn names(&self, path: &Path) -> io::Result<Vec<(String, bool)>>;
+    fn is_dir(&self, path: &Path) -> bool;
+    /// Keeps other processes from preparing this folder, as long as this one lives; `false` if one is at it.
+    fn lock_dir(&self, path: &Path) -> io::Result<bool>;
     /// Is some process writing this file now?
     fn is_being_written(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// The real file system.
-pub(super) struct RealFs;
+#[derive(Default)]
+pub(super) struct RealFs {
+    locked: OnceLock<File>,
+}
 
 struct RealNewFile(File);
 
@@ -79,10 +84,7 @@ impl Fs for RealFs {
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {
-        match fs::DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            other => other,
-        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -90,19 +92,12 @@ impl Fs for RealFs {
     }
 
     fn read_at(&self, path: &Path, offset: u64, bytes: usize, into: &mut Vec<u8>) -> io::Result<()> {
-        let file = File::open(path)?;
-        into.reserve_exact(bytes);
-        let end = into.len() + bytes;
-        let mut at = offset;
-        while into.len() < end {
-            // Spare capacity may exceed what was asked for: what is read too much is cut off below.
-            let read = rustix::io::retry_on_intr(|| rustix::io::pread(file.as_fd(), spare_capacity(into), at))?;
-            if read == 0 {
-                break;
-            }
-            at += read as u64;
-        }
-        into.truncate(end);
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        // No more than the file has: a wrong length must not become an allocation.
+        let left = file.metadata()?.len().saturating_sub(offset);
+        into.reserve_exact(usize::try_from(left).unwrap_or(usize::MAX).min(bytes));
+        file.take(bytes as u64).read_to_end(into)?;
         Ok(())
     }
 
@@ -117,6 +112,25 @@ impl Fs for RealFs {
                 Ok((entry.file_name().to_string_lossy().into_owned(), entry.file_type()?.is_dir()))
             })
             .collect()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<bool> {
+        if self.locked.get().is_some() {
+            return Ok(true);
+        }
+        let folder = File::open(path)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            // Without flock (some network file systems) there is no more to be had.
+            _ => {
+                let _ = self.locked.set(folder);
+                Ok(true)
+            }
+        }
     }
 
     fn is_being_written(&self, path: &Path) -> io::Result<bool> {

@@ -5,11 +5,14 @@
 
 mod fs;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     ops::{ControlFlow, Range},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use repo_format::FullPack;
@@ -29,14 +32,20 @@ pub struct LocalStore {
     /// Makes the names of this process's temporary files its own.
     writer: String,
     next: AtomicU64,
+    /// A sync of a folder has failed: which names are durable is not known any more, and syncing again would not tell.
+    broken: AtomicBool,
 }
 
 impl LocalStore {
     /// The store in folder `root`, which need not exist yet.
     pub fn at(root: &Path) -> Self {
+        Self::over(Box::<RealFs>::default(), root)
+    }
+
+    fn over(fs: Box<dyn Fs>, root: &Path) -> Self {
         let random: [u8; 8] = crate::entropy::random(&crate::entropy::SystemEntropy);
         let writer = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { root: root.to_owned(), fs: Box::new(RealFs), writer, next: AtomicU64::new(0) }
+        Self { root: root.to_owned(), fs, writer, next: AtomicU64::new(0), broken: AtomicBool::new(false) }
     }
 
     /// The folder.
@@ -65,12 +74,23 @@ impl LocalStore {
         Ok(path)
     }
 
-    /// A failed sync of a folder leaves open which of its names are there.
+    /// A failed sync of a folder leaves open which of its names are there, and a second one would lie. So the store stops:
+    /// nobody must find in the page cache what a power cut would take away, and call it committed.
     fn sync_parent(&self, path: &Path) -> Result<(), StoreError> {
         let parent = path.parent().unwrap_or(&self.root);
-        self.fs
-            .sync_dir(parent)
-            .map_err(|source| StoreError { reaction: Reaction::Unknown, ..self.error("sync folder", parent, source) })
+        self.fs.sync_dir(parent).map_err(|source| {
+            self.broken.store(true, Ordering::SeqCst);
+            StoreError { reaction: Reaction::Unknown, ..self.error("sync folder", parent, source) }
+        })
+    }
+
+    fn refuse_if_broken(&self) -> Result<(), StoreError> {
+        if !self.broken.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let what =
+            "a folder could not be synced, so what this run wrote last may not last: check the disk, start again";
+        Err(StoreError::new("use", self.root.display(), Reaction::Unavailable, what))
     }
 
     /// Links a temporary file holding `body` to `path`; `false` if that name is taken.
@@ -82,7 +102,9 @@ impl LocalStore {
             match linked {
                 Ok(()) => return self.sync_parent(path).map(|()| true),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && path.parent().is_some_and(|parent| self.fs.is_dir(parent)) => {}
                 Err(source) => return Err(self.error("link", path, source)),
             }
         }
@@ -151,6 +173,7 @@ fn is_absent(error: &io::Error) -> bool {
 
 impl Store for LocalStore {
     fn put_new(&self, name: &Name, body: &[u8]) -> Result<PutNew, StoreError> {
+        self.refuse_if_broken()?;
         let path = self.path(name);
         if self.publish(&path, body)? {
             return Ok(PutNew::Created);
@@ -164,6 +187,7 @@ impl Store for LocalStore {
     }
 
     fn put_pack(&self, pack: &FullPack) -> Result<(), StoreError> {
+        self.refuse_if_broken()?;
         let path = self.path(&Name::pack(pack.name()));
         if self.publish(&path, pack.bytes())? {
             return Ok(());
@@ -173,15 +197,20 @@ impl Store for LocalStore {
         }
         // The one plain rename: both objects bear this name, and only ours has the bytes for it.
         let temporary = self.write_temporary(pack.bytes())?;
-        self.fs.rename(&temporary, &path).map_err(|source| self.error("rename", &path, source))?;
+        self.fs.rename(&temporary, &path).map_err(|source| {
+            let _ = self.fs.unlink(&temporary);
+            self.error("rename", &path, source)
+        })?;
         self.sync_parent(&path)
     }
 
     fn get(&self, name: &Name, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.refuse_if_broken()?;
         self.read(&self.path(name), bytes_max)
     }
 
     fn get_range(&self, name: &Name, range: Range<u64>, into: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.refuse_if_broken()?;
         let path = self.path(name);
         let before = into.len();
         let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
@@ -200,6 +229,7 @@ impl Store for LocalStore {
     }
 
     fn size(&self, name: &Name) -> Result<Option<u64>, StoreError> {
+        self.refuse_if_broken()?;
         let path = self.path(name);
         match self.fs.length(&path) {
             Err(error) if is_absent(&error) => Ok(None),
@@ -244,7 +274,11 @@ impl Store for LocalStore {
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
-        std::fs::create_dir_all(&self.root).map_err(|source| self.error("create folder", &self.root, source))?;
+        self.fs.make_dir(&self.root).map_err(|source| self.error("create folder", &self.root, source))?;
+        if !self.fs.lock_dir(&self.root).map_err(|source| self.error("lock", &self.root, source))? {
+            let what = "another process is making a repository there";
+            return Err(StoreError::new("prepare", self.root.display(), Reaction::Invalid, what));
+        }
         self.clear_unfinished_init()?;
         let packs = (0..=255_u8).map(|first| format!("packs/{first:02x}"));
         let folders = ["tmp", "keys", "log", "sess", "packs"].into_iter().map(str::to_owned);
@@ -256,7 +290,7 @@ impl Store for LocalStore {
             let path = self.root.join(folder);
             self.fs.sync_dir(&path).map_err(|source| self.error("sync folder", &path, source))?;
         }
-        if let Some(parent) = self.root.parent().filter(|parent| parent.is_dir()) {
+        if let Some(parent) = self.root.parent().filter(|parent| self.fs.is_dir(parent)) {
             self.fs.sync_dir(parent).map_err(|source| self.error("sync folder", parent, source))?;
         }
         self.publish(&self.path(&Name::reserve()), &vec![0; RESERVE_BYTES]).map(drop)
