@@ -182,3 +182,19 @@ fn a_file_that_is_replaced_is_cut_to_the_disk() {
     assert!(strongroom_tests::is_same(&target, &image));
     File::open(&target).unwrap().read_exact_at(&mut [0; 5], MIB as u64).unwrap();
 }
+
+#[test]
+fn a_dry_run_tells_what_a_backup_stores_and_leaves_the_repository_as_it_was() {
+    let site = Site::new();
+    let image = site.path("web01.img");
+    write_full(&image, &disk(3, 6 * MIB));
+    let before = site.objects();
+    let image = image.to_str().unwrap();
+    let planned = site.json(&["backup", "-n", "--vm", "web01", image]);
+    assert_eq!(site.objects(), before);
+    assert_eq!(site.json(&["list"])["points"].as_array().map(Vec::len), Some(0));
+    let done = site.json(&["backup", "--vm", "web01", image]);
+    for field in ["size_bytes", "data_bytes", "new_bytes", "stored_bytes", "map_root"] {
+        assert_eq!(planned["disks"][0][field], done["disks"][0][field], "{field}");
+    }
+}
