@@ -61,7 +61,9 @@ fn log_of(entries: u64) -> (Arc<MemoryStore>, Log) {
     let store = Arc::new(MemoryStore::new());
     let mut log = create(Arc::clone(&store) as Arc<dyn Store>);
     let entropy = SeededEntropy::new(2);
-    (1..entries).for_each(|_| drop(append_open(&mut log, &entropy)));
+    for _ in 1..entries {
+        append_open(&mut log, &entropy);
+    }
     assert_eq!(log.head().number, entries);
     (store, log)
 }
