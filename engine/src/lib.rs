@@ -6,10 +6,11 @@
 //! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `map_walk` |
 //! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `read_error` |
-//! | ground | `store`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
+//! | ground | `store`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
 //!
 //! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
 
+mod aligned;
 mod backup;
 mod byte_ranges;
 mod captured_home;

@@ -7,6 +7,7 @@ use repo_format::{
 };
 
 use crate::{
+    aligned::read_range,
     error::Kind,
     store::{Name, Reaction, Store, StoreError},
 };
@@ -162,14 +163,13 @@ fn read_shards<'b>(
 ) -> Result<&'b mut [u8], PackError> {
     let start = wanted.start - wanted.start % shard_bytes;
     let end = wanted.end.next_multiple_of(shard_bytes).min(pack_bytes);
-    buffer.clear();
-    store.get_range(&Name::pack(pack), start..end, buffer).map_err(|source| match source.reaction {
+    let read = read_range(store, &Name::pack(pack), start..end, buffer).map_err(|source| match source.reaction {
         Reaction::Absent => PackError::Missing { pack },
         _ => PackError::Store { pack, source },
     })?;
-    let found = buffer.len();
+    let found = read.len();
     let inner = usize::try_from(wanted.start - start).ok().zip(usize::try_from(wanted.end - start).ok());
-    inner.and_then(|(start, end)| buffer.get_mut(start..end)).ok_or_else(|| {
+    inner.and_then(|(start, end)| read.get_mut(start..end)).ok_or_else(|| {
         let source =
             FormatError::damaged("pack", "length", format_args!("{found} bytes read"), format_args!("{}", end - start));
         PackError::Format { pack, source }
@@ -188,7 +188,8 @@ fn read_directory(
     let last = pack_bytes.saturating_sub(shard_bytes);
     // Most directories take one shard: ask for it together with the footer.
     let wanted = last.saturating_sub(shard_bytes)..pack_bytes;
-    let tail = read_shards(store, pack, pack_bytes, shard_bytes, wanted.clone(), &mut buffer)?;
+    let mut tail_buffer = Vec::new();
+    let tail = read_shards(store, pack, pack_bytes, shard_bytes, wanted.clone(), &mut tail_buffer)?;
     let mut first_error = None;
     let footer = match usize::try_from(last - wanted.start).ok().and_then(|at| tail.get(at..)).map(Footer::decode) {
         Some(Ok(footer)) => footer,
@@ -206,7 +207,7 @@ fn read_directory(
     let length = u64::from(footer.directory_bytes());
     let together = footer.directory_b() == wanted.start && length == shard_bytes;
     let sealed_b = match together {
-        true => usize::try_from(shard_bytes).ok().and_then(|bytes| buffer.get_mut(..bytes)).unwrap_or_default(),
+        true => usize::try_from(shard_bytes).ok().and_then(|bytes| tail.get_mut(..bytes)).unwrap_or_default(),
         false => read_shards(
             store,
             pack,

@@ -6,6 +6,7 @@ use repo_format::{ChunkRef, Extent, HashedChunk, RunEnd, SegmentMap};
 
 use super::{DiskJob, StoreDiskError, cells::is_zero};
 use crate::{
+    aligned::{ALIGNMENT, lead},
     frame_writer::{FrameWriter, Written},
     monitor::Step,
     source::SourceError,
@@ -29,6 +30,8 @@ pub(super) struct SegmentWorker<'a> {
     writer: FrameWriter,
     cell_bytes: u64,
     window: Vec<u8>,
+    /// The first place in `window` that reads may go to.
+    window_start: usize,
     /// The uncut end of the current data run, in `window`; its first byte lies at `run_address` of the disk.
     run: Range<usize>,
     run_address: u64,
@@ -40,12 +43,15 @@ pub(super) struct SegmentWorker<'a> {
 
 impl<'a> SegmentWorker<'a> {
     pub(super) fn new(job: &'a DiskJob<'a>, writer: FrameWriter) -> Self {
-        let window_bytes = READ_BYTES + u64::from(job.chunking.max_bytes());
+        let window_bytes = usize::try_from(READ_BYTES + u64::from(job.chunking.max_bytes())).unwrap_or(usize::MAX);
+        let window = vec![0; window_bytes.saturating_add(2 * ALIGNMENT)];
+        let window_start = lead(&window);
         Self {
             job,
             writer,
             cell_bytes: u64::from(job.chunking.min_bytes()),
-            window: vec![0; usize::try_from(window_bytes).unwrap_or(usize::MAX)],
+            window,
+            window_start,
             run: 0..0,
             run_address: 0,
             extents: Vec::new(),
@@ -99,8 +105,7 @@ impl<'a> SegmentWorker<'a> {
 
     /// Reads `piece` (whole cells) behind the current run and takes in its cells.
     fn piece(&mut self, piece: Range<u64>) -> Result<(), StoreDiskError> {
-        self.window.copy_within(self.run.clone(), 0);
-        self.run = 0..self.run.len();
+        self.carry();
         let read = self.place(&piece);
         let into = self.window.get_mut(read.clone()).unwrap_or_default();
         match self.job.source.read_at(piece.start, into) {
@@ -118,8 +123,7 @@ impl<'a> SegmentWorker<'a> {
         let mut at = piece.start;
         while at < piece.end {
             let cell = at..piece.end.min(at + self.cell_bytes);
-            self.window.copy_within(self.run.clone(), 0);
-            self.run = 0..self.run.len();
+            self.carry();
             let read = self.place(&cell);
             match self.try_cell(&cell, read.clone())? {
                 CellRead::Good => {
@@ -149,10 +153,17 @@ impl<'a> SegmentWorker<'a> {
         Ok(CellRead::Bad)
     }
 
-    /// Where bytes of `range` go: right behind the run, or at the front if there is none.
+    /// Moves the uncut end of the run to the front, so that what is read behind it begins on an aligned address.
+    fn carry(&mut self) {
+        let bytes = self.run.len();
+        let start = self.window_start + bytes.next_multiple_of(ALIGNMENT) - bytes;
+        self.window.copy_within(self.run.clone(), start);
+        self.run = start..start + bytes;
+    }
+
+    /// Where bytes of `range` go: right behind the run.
     fn place(&mut self, range: &Range<u64>) -> Range<usize> {
         if self.run.is_empty() {
-            self.run = 0..0;
             self.run_address = range.start;
         }
         self.run.end..self.run.end + usize::try_from(range.end - range.start).unwrap_or(usize::MAX)

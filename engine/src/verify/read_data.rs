@@ -17,6 +17,7 @@ use super::{
     quick::{self, PackToRead},
 };
 use crate::{
+    aligned::read_range,
     monitor::{Monitor, Step},
     problem::Problem,
     read_error::ReadError,
@@ -147,9 +148,8 @@ impl Shared<'_> {
             if self.stop.load(Ordering::Acquire) {
                 return Ok(());
             }
-            bytes.clear();
-            let found = match store.get_range(&Name::pack(pack.name), 0..pack.bytes, &mut bytes) {
-                Ok(()) => scanner.scan(pack, &mut bytes, self.reader.keys()),
+            let found = match read_range(store.as_ref(), &Name::pack(pack.name), 0..pack.bytes, &mut bytes) {
+                Ok(bytes) => scanner.scan(pack, bytes, self.reader.keys()),
                 Err(error) if matches!(error.reaction, Reaction::Absent | Reaction::Damaged) => {
                     Some(Finding { what: error.to_string(), lost: Lost::All })
                 }

@@ -17,6 +17,7 @@ use super::{
     read_data::{Flaws, check_public_parts, thread_count},
 };
 use crate::{
+    aligned::read_range,
     monitor::{Event, Monitor, Step},
     problem::Problem,
     store::{Listed, Name, NameKind, Prefix, Reaction, Store, StoreError},
@@ -186,15 +187,14 @@ fn check_pack(
     if bytes > PACK_BYTES_MAX {
         return Ok(Some(format!("has {bytes} bytes, a pack at most {PACK_BYTES_MAX}")));
     }
-    buffer.clear();
-    match store.get_range(&Name::pack(name), 0..bytes, buffer) {
-        Ok(()) => {}
+    let pack = match read_range(store, &Name::pack(name), 0..bytes, buffer) {
+        Ok(pack) => pack,
         Err(error) if matches!(error.reaction, Reaction::Absent | Reaction::Damaged) => {
             return Ok(Some(error.to_string()));
         }
         Err(error) => return Err(error),
-    }
+    };
     let mut flaws = Flaws::default();
-    check_public_parts(name, buffer, &mut flaws);
+    check_public_parts(name, pack, &mut flaws);
     Ok(flaws.into_text())
 }
