@@ -2,8 +2,8 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | conductors: one walk each, on one screen | `backup`, `restore`, `verify`, `listing`, `keys_admin` |
-//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `map_walk` |
+//! | conductors: one walk each, on one screen | `backup`, `restore`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
+//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk` |
 //! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `read_error` |
 //! | ground | `store`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
@@ -19,6 +19,7 @@ mod clock;
 mod dedup;
 mod entropy;
 mod error;
+mod forget;
 mod frame_writer;
 mod index;
 mod index_sync;
@@ -31,9 +32,11 @@ mod pack_reader;
 mod pack_sink;
 mod pipeline;
 mod problem;
+mod prune;
 mod read_error;
 mod repository;
 mod restore;
+mod retention;
 mod session;
 mod source;
 mod state_folder;
@@ -52,6 +55,7 @@ pub use catalog::CatalogError;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random};
 pub use error::Kind;
+pub use forget::{Fate, ForgetError, VmFates, apply_rules, check_mass, forget, hold, named_fates, release};
 pub use frame_writer::WriteError;
 pub use index::Location;
 pub use keys_admin::{KeyError, SlotInfo, add_slot, change_secret, remove_slot, slots};
@@ -69,6 +73,7 @@ pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
 pub use pipeline::StoreDiskError;
 pub use problem::{Cost, Part, Problem};
+pub use prune::{PruneError, PruneOptions, PrunePlan, PruneReport, freed_bytes, plan_prune, prune};
 pub use read_error::ReadError;
 pub use repository::{
     Environment, InitError, InitReport, NewRepository, NewSlotSecret, OpenError, Reader, UnlockError, Writer, init,
@@ -78,6 +83,7 @@ pub use restore::{
     BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
     restore, restore_home,
 };
+pub use retention::{Candidate, Keep, Period, Reason, Rules, retain};
 pub use session::SessionError;
 pub use source::{DiskSource, MemorySource, RawImage, SourceError, SourceOpenError};
 pub use state_folder::{SessionLock, StateFolder, StateFolderError, VmLock};

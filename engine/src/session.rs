@@ -3,11 +3,11 @@
 //! **Invariant:** [`Session::commit`] demands a [`Durable`], which only [`Session::flush`] makes: no entry can name a pack
 //! that is not on stable storage.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use repo_format::{
-    Chunker, ChunkerKind, Chunking, Class, Completeness, Compression, Digest, MetadataChunk, MetadataKind, PackHead,
-    PackName, PackOrdinal, SessionId, Stream, VmIdentity,
+    Chunker, ChunkerKind, Chunking, Class, Completeness, Compression, Digest, MetadataChunk, MetadataKind, NewPack,
+    PackHead, PackName, PackOrdinal, SessionId, Stream, VmIdentity,
 };
 
 use crate::{
@@ -15,11 +15,11 @@ use crate::{
     entropy::random,
     error::Kind,
     frame_writer::{FrameWriter, WriteError},
-    log::{CommitDraft, LogError, LogHead, PackStatus, decide_close, decide_commit, decide_open},
+    log::{CommitDraft, LogError, LogHead, PackStatus, decide_close, decide_commit, decide_moved, decide_open},
     pack_reader::{PackError, PackReader},
     pack_sink::{PackSink, SinkError, StoredPack},
     read_error::ReadError,
-    repository::Writer,
+    repository::{Reader, Writer},
     state_folder::{SessionLock, StateFolderError},
     store::{Listed, Name, NameKind, Prefix, ReadOnlyStore, StoreError},
 };
@@ -101,29 +101,31 @@ impl<'w> Session<'w> {
     /// Opens a session; one that died on this host is adopted with all its finished packs.
     pub(crate) fn open(writer: &'w mut Writer) -> Result<Self, SessionError> {
         let environment = writer.environment.clone();
-        let repository = writer.config.repository;
-        let id = SessionId::from_bytes(random(environment.entropy.as_ref()));
-        let lock = environment.state.new_session_lock(&repository, &id)?;
         writer.0.log.refresh()?;
         let (dead, dead_locks) = dead_sessions(writer)?;
-        let slot = writer.slot;
-        writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-            decide_open(state, id, &environment.host, slot, &environment.program, &dead)
-        })?;
+        let (id, lock) = open_in_log(writer, &dead)?;
         dead_locks.into_iter().for_each(SessionLock::discard);
         // Leftovers do no harm: a failure to sweep them is no reason not to back up.
         let _ = environment.store.sweep_unfinished();
         writer.0.reload_index();
-        let dedup = new_dedup(writer)?;
+        let dedup = new_dedup(writer, &BTreeSet::new())?;
         let adopted = if dead.is_empty() { Vec::new() } else { adopt_packs(writer, &id, &dedup)? };
         Ok(Self::start(writer, id, Some(lock), dedup, adopted))
+    }
+
+    /// Opens a session that moves chunks out of `from`: what lies there counts as not stored. It adopts nobody: the packs
+    /// of a run that died are worth most to the next backup.
+    pub(crate) fn open_to_move(writer: &'w mut Writer, from: &BTreeSet<PackOrdinal>) -> Result<Self, SessionError> {
+        let (id, lock) = open_in_log(writer, &[])?;
+        let dedup = new_dedup(writer, from)?;
+        Ok(Self::start(writer, id, Some(lock), dedup, Vec::new()))
     }
 
     /// A session for a dry run: all stages work, but nothing is logged and the store below takes no writes.
     pub(crate) fn rehearse(writer: &'w mut Writer) -> Result<Self, SessionError> {
         writer.0.environment.store = Arc::new(ReadOnlyStore::new(Arc::clone(&writer.environment.store)));
         let id = SessionId::from_bytes(random(writer.environment.entropy.as_ref()));
-        let dedup = new_dedup(writer)?;
+        let dedup = new_dedup(writer, &BTreeSet::new())?;
         Ok(Self::start(writer, id, None, dedup, Vec::new()))
     }
 
@@ -218,18 +220,64 @@ impl<'w> Session<'w> {
         Ok(Committed { number, head: appended.head })
     }
 
+    /// Registers the packs as copies of what lies in `from`, and closes the session.
+    pub(crate) fn commit_moved(self, from: &[PackOrdinal], durable: Durable) -> Result<LogHead, SessionError> {
+        let environment = self.writer.environment.clone();
+        let new: Vec<NewPack> = durable.packs.iter().map(StoredPack::register).collect();
+        let appended =
+            self.writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
+                let mut records = decide_moved(state, self.id, &new, from)?;
+                records.extend(decide_close(state, self.id)?);
+                Ok(records)
+            })?;
+        let _ = environment.state.remember_head(&self.writer.config.repository, appended.head);
+        self.lock.into_iter().for_each(SessionLock::discard);
+        add_to_index(self.writer, &self.dedup, &durable.packs)?;
+        self.writer.0.reload_index();
+        Ok(appended.head)
+    }
+
+    /// Ends without registering anything: what is finished is an orphan that the next prune removes.
+    pub(crate) fn close_unused(mut self) -> Result<(), SessionError> {
+        // The first failure is reported by whoever closes; here only the end of the threads matters.
+        let _ = self.sink.flush();
+        let environment = self.writer.environment.clone();
+        let id = self.id;
+        self.writer
+            .0
+            .log
+            .append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| decide_close(state, id))?;
+        self.lock.into_iter().for_each(SessionLock::discard);
+        Ok(())
+    }
+
     /// Ends without a commit: what is finished stays and the session stays open, so the next run on this host adopts it.
     pub(crate) fn abandon(mut self) -> Result<u64, SinkError> {
         self.sink.flush().map(|packs| packs.len() as u64)
     }
 }
 
-/// What is known at the replayed head.
-fn new_dedup(writer: &Writer) -> Result<Arc<Dedup>, SessionError> {
+/// Begins a session: its lock first, so that nobody takes it for dead.
+fn open_in_log(writer: &mut Writer, adopts: &[SessionId]) -> Result<(SessionId, SessionLock), SessionError> {
+    let environment = writer.environment.clone();
+    let id = SessionId::from_bytes(random(environment.entropy.as_ref()));
+    let lock = environment.state.new_session_lock(&writer.config.repository, &id)?;
+    let slot = writer.slot;
+    writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
+        decide_open(state, id, &environment.host, slot, &environment.program, adopts)
+    })?;
+    Ok((id, lock))
+}
+
+/// What is known at the replayed head; what lies in `avoided` packs counts as not stored.
+fn new_dedup(writer: &Writer, avoided: &BTreeSet<PackOrdinal>) -> Result<Arc<Dedup>, SessionError> {
     Ok(Arc::new(Dedup::new(
         Arc::clone(&writer.keys),
         writer.index()?.clone(),
-        writer.state().packs().map(|(ordinal, pack)| (ordinal, pack.status == PackStatus::Registered)),
+        writer
+            .state()
+            .packs()
+            .map(|(ordinal, pack)| (ordinal, pack.status == PackStatus::Registered && !avoided.contains(&ordinal))),
         pack_opener(writer),
         writer.catalog()?.runs_folder(),
         random_names(&writer.environment.entropy),
@@ -298,7 +346,8 @@ fn adopt_packs(writer: &Writer, id: &SessionId, dedup: &Dedup) -> Result<Vec<Sto
     Ok(adopted)
 }
 
-fn read_head(writer: &Writer, name: PackName) -> Result<Option<PackHead>, SessionError> {
+/// Who has written a pack; `None` if its head cannot be read.
+pub(crate) fn read_head(writer: &Reader, name: PackName) -> Result<Option<PackHead>, SessionError> {
     let mut shard = Vec::new();
     let range = 0..u64::from(writer.config.shard_bytes());
     if let Err(error) = writer.environment.store.get_range(&Name::pack(name), range, &mut shard) {

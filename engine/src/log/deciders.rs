@@ -1,13 +1,13 @@
 //! What to write, given what exists: pure functions, so that drivers, models and tests share them.
 
 use repo_format::{
-    AddedSlot, ChunkId, Commit, Completeness, KeyChange, NewPack, Open, PackOrdinal, Record, SessionId, SlotId,
-    VmIdentity,
+    AddedSlot, ChunkId, Commit, Completeness, Condemn, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan,
+    PackName, PackOrdinal, Pin, Record, SessionId, SlotId, Swept, VmIdentity,
 };
 
 use super::{
     rules,
-    state::{SessionStatus, State},
+    state::{PackStatus, SessionStatus, State},
 };
 
 /// Why nothing can be written.
@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The request makes no sense in this state.
     #[error("{0}")]
     Invalid(String),
+    /// What was surveyed at an earlier head does not hold any more: survey again.
+    #[error("what is needed has changed meanwhile: {0}")]
+    Outdated(String),
 }
 
 /// What a session wants to commit.
@@ -92,6 +95,112 @@ pub fn decide_key_change(state: &State, added: Vec<AddedSlot>, revoked: Vec<Slot
     let record = Record::KeyChange(KeyChange { added, revoked, new_epoch: None });
     rules::check(state, &record).map_err(Refusal::Invalid)?;
     Ok(vec![record])
+}
+
+/// A session keeps a point's chunks until it ends, whoever forgets the point meanwhile.
+pub fn decide_pin(state: &State, session: SessionId, point: ChunkId) -> Result<Vec<Record>, Refusal> {
+    checked(state, Record::Pin(Pin { session, point }))
+}
+
+/// Points leave the list. Those that somebody else has forgotten meanwhile are passed over; a held one is refused.
+pub fn decide_forget(state: &State, points: &[ChunkId], reason: Option<&str>) -> Result<Vec<Record>, Refusal> {
+    let live = |id: &&ChunkId| state.point(id).is_some_and(super::PointState::is_live);
+    let points: Vec<ChunkId> = points.iter().filter(live).copied().collect();
+    one_unless(points.is_empty(), state, Record::Forget(Forget { points, reason: reason.map(str::to_owned) }))
+}
+
+/// Points must not be forgotten until they are released.
+pub fn decide_hold(
+    state: &State,
+    points: &[ChunkId],
+    reason: &str,
+    until_ms: Option<u64>,
+) -> Result<Vec<Record>, Refusal> {
+    let hold = |point: &ChunkId| Hold { point: *point, reason: reason.to_owned(), until_ms };
+    all_valid(state, points.iter().map(|point| Record::Hold(hold(point))).collect())
+}
+
+/// Held points may be forgotten again; points that are not held are passed over.
+pub fn decide_release(state: &State, points: &[ChunkId]) -> Result<Vec<Record>, Refusal> {
+    let held = |id: &&ChunkId| state.point(id).is_some_and(|point| point.held.is_some());
+    all_valid(state, points.iter().filter(held).map(|point| Record::Release { point: *point }).collect())
+}
+
+/// Chunks of `from` lie in `new` as well from now on.
+pub fn decide_moved(
+    state: &State,
+    session: SessionId,
+    new: &[NewPack],
+    from: &[PackOrdinal],
+) -> Result<Vec<Record>, Refusal> {
+    let moved = Moved { session, new_packs: new.to_vec(), from: from.to_vec() };
+    one_unless(new.is_empty(), state, Record::Moved(moved))
+}
+
+/// What a survey of everything needed has found, and at which entry. Only [`decide_condemn`] and [`decide_delete`] use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// The head at which every live and pinned point was walked.
+    pub at: u64,
+    /// Packs of which every needed chunk has a copy in another usable pack that is not in this list, ascending.
+    pub dispensable: Vec<PackOrdinal>,
+}
+
+/// Packs are given up: no longer a target of deduplication, no longer a copy.
+///
+/// A point committed since the survey has its chunks in its pinned base, its own packs and the packs it relies on: so packs
+/// that were relied on since stay. A Condemn or Damaged since has taken copies away that the survey has counted: survey again.
+pub fn decide_condemn(state: &State, surveyed: &Surveyed) -> Result<Vec<Record>, Refusal> {
+    not_lost_since(state, surveyed.at)?;
+    let counts = |pack: &&PackOrdinal| {
+        state.pack(**pack).is_some_and(|pack| {
+            matches!(pack.status, PackStatus::Registered | PackStatus::Damaged) && pack.relied_on_in <= surveyed.at
+        })
+    };
+    let packs: Vec<PackOrdinal> = surveyed.dispensable.iter().filter(counts).copied().collect();
+    one_unless(packs.is_empty(), state, Record::Condemn(Condemn { packs }))
+}
+
+/// Condemned packs and orphans may go from the store. `surveyed.dispensable` are packs condemned before; that no needed
+/// chunk lies in them alone was seen at `surveyed.at`.
+pub fn decide_delete(state: &State, surveyed: &Surveyed, orphans: &[Orphan]) -> Result<Vec<Record>, Refusal> {
+    not_lost_since(state, surveyed.at)?;
+    let condemned = |pack: &&PackOrdinal| state.pack(**pack).is_some_and(|pack| pack.status == PackStatus::Condemned);
+    let packs: Vec<PackOrdinal> = surveyed.dispensable.iter().filter(condemned).copied().collect();
+    let orphans: Vec<Orphan> = orphans.iter().filter(|orphan| rules::orphan(state, orphan).is_ok()).cloned().collect();
+    one_unless(packs.is_empty() && orphans.is_empty(), state, Record::Delete(Delete { packs, orphans }))
+}
+
+/// Deleted objects are gone from the store.
+pub fn decide_swept(state: &State, packs: &[PackOrdinal], orphans: &[PackName]) -> Result<Vec<Record>, Refusal> {
+    let deleted =
+        |pack: &&PackOrdinal| state.pack(**pack).is_some_and(|pack| pack.status == PackStatus::Deleted && !pack.swept);
+    let packs: Vec<PackOrdinal> = packs.iter().filter(deleted).copied().collect();
+    let nothing = packs.is_empty() && orphans.is_empty();
+    one_unless(nothing, state, Record::Swept(Swept { packs, orphans: orphans.to_vec() }))
+}
+
+/// Somebody else's session ends. Always safe; it costs that writer a new session.
+pub fn decide_fence(state: &State, session: SessionId) -> Result<Vec<Record>, Refusal> {
+    let open = state.session(&session).is_some_and(|session| session.status == SessionStatus::Open);
+    one_unless(!open, state, Record::Fence { session })
+}
+
+fn not_lost_since(state: &State, at: u64) -> Result<(), Refusal> {
+    match state.newest_loss() > at {
+        true => Err(Refusal::Outdated(format!("entry {} takes copies away", state.newest_loss()))),
+        false => Ok(()),
+    }
+}
+
+fn one_unless(nothing: bool, state: &State, record: Record) -> Result<Vec<Record>, Refusal> {
+    if nothing { Ok(Vec::new()) } else { all_valid(state, vec![record]) }
+}
+
+/// Records that do not build on each other, each valid at the head.
+fn all_valid(state: &State, records: Vec<Record>) -> Result<Vec<Record>, Refusal> {
+    records.iter().try_for_each(|record| rules::check(state, record)).map_err(Refusal::Invalid)?;
+    Ok(records)
 }
 
 /// A decider never writes what would be void.

@@ -85,7 +85,7 @@ impl LogError {
             Self::History { .. } => Kind::History,
             Self::Refused(Refusal::Superseded(_)) => Kind::Busy,
             Self::Refused(Refusal::Invalid(_)) => Kind::Invalid,
-            Self::Contended { .. } => Kind::Unavailable,
+            Self::Refused(Refusal::Outdated(_)) | Self::Contended { .. } => Kind::Unavailable,
         }
     }
 }

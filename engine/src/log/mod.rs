@@ -20,7 +20,10 @@ use repo_format::{Digest, Keyring};
 use crate::store::Store;
 
 pub use append::Appended;
-pub use deciders::{CommitDraft, Refusal, decide_close, decide_commit, decide_key_change, decide_open};
+pub use deciders::{
+    CommitDraft, Refusal, Surveyed, decide_close, decide_commit, decide_condemn, decide_delete, decide_fence,
+    decide_forget, decide_hold, decide_key_change, decide_moved, decide_open, decide_pin, decide_release, decide_swept,
+};
 pub use error::LogError;
 pub use head::LogHead;
 pub use state::{

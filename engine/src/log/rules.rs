@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use repo_format::{ChunkId, Commit, Delete, KeyChange, NewPack, Open, PackOrdinal, Record, SessionId};
+use repo_format::{ChunkId, Commit, Delete, KeyChange, NewPack, Open, Orphan, PackOrdinal, Record, SessionId};
 
 use super::state::{PackStatus, SessionStatus, State};
 
@@ -81,13 +81,15 @@ fn check_delete(state: &State, delete: &Delete) -> Check {
         let status = registered(state, *pack)?;
         ensure(status == PackStatus::Condemned, || format!("{pack} is not condemned"))?;
     }
-    for orphan in &delete.orphans {
-        ensure(state.ordinal_of(&orphan.pack).is_none(), || format!("pack {} is registered", orphan.pack))?;
-        let owner = state.final_owner(&orphan.owner).and_then(|owner| state.session(&owner));
-        let open = owner.is_some_and(|owner| owner.status == SessionStatus::Open);
-        ensure(!open, || format!("the owner of pack {} is open", orphan.pack))?;
-    }
-    Ok(())
+    delete.orphans.iter().try_for_each(|orphan_of| orphan(state, orphan_of))
+}
+
+/// An orphan is registered nowhere, and its owner has ended.
+pub(super) fn orphan(state: &State, orphan: &Orphan) -> Check {
+    ensure(state.ordinal_of(&orphan.pack).is_none(), || format!("pack {} is registered", orphan.pack))?;
+    let owner = state.final_owner(&orphan.owner).and_then(|owner| state.session(&owner));
+    let open = owner.is_some_and(|owner| owner.status == SessionStatus::Open);
+    ensure(!open, || format!("the owner of pack {} is open", orphan.pack))
 }
 
 fn check_key_change(state: &State, change: &KeyChange) -> Check {

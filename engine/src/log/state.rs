@@ -38,6 +38,10 @@ pub struct PackState {
     pub session: SessionId,
     /// It is gone from the store, as far as a prune has said.
     pub swept: bool,
+    /// The newest entry that registered it or names it among the packs a point relies on.
+    pub relied_on_in: u64,
+    /// Time of the entry that condemned it.
+    pub condemned_ms: Option<u64>,
 }
 
 /// Is a restore point on the list?
@@ -148,6 +152,7 @@ pub struct State {
     pub(super) revoked: BTreeMap<SlotId, u64>,
     pub(super) newest_epoch: u32,
     pub(super) checkpoint: u64,
+    pub(super) newest_loss: u64,
 }
 
 impl State {
@@ -231,6 +236,22 @@ impl State {
         &self.slots
     }
 
+    /// The newest entry that took copies away (Condemn, Damaged); 0 if there is none. A survey of what is needed made
+    /// before it is out of date.
+    pub fn newest_loss(&self) -> u64 {
+        self.newest_loss
+    }
+
+    /// Orphans that a Delete names, and their owners.
+    pub fn deleted_orphans(&self) -> &HashMap<PackName, SessionId> {
+        &self.deleted_orphans
+    }
+
+    /// Points that an open session has pinned.
+    pub fn pinned(&self) -> impl Iterator<Item = &PointState> {
+        self.open_sessions().flat_map(|(_, session)| &session.pins).filter_map(|point| self.point(point))
+    }
+
     /// The epoch under which objects are sealed now.
     pub fn newest_epoch(&self) -> u32 {
         self.newest_epoch
@@ -255,7 +276,8 @@ impl State {
                 self.sessions.insert(open.session, session);
             }
             Record::Commit(commit) => {
-                self.register(&commit.new_packs, commit.session);
+                self.register(&commit.new_packs, commit.session, number);
+                self.with_packs(&commit.uses, |pack| pack.relied_on_in = number);
                 let place = self.points.len();
                 self.points.push(PointState {
                     id: commit.point,
@@ -273,7 +295,7 @@ impl State {
                 self.point_places.insert(commit.point, place);
                 self.chain_ends.insert(commit.vm.clone(), place);
             }
-            Record::Moved(moved) => self.register(&moved.new_packs, moved.session),
+            Record::Moved(moved) => self.register(&moved.new_packs, moved.session, number),
             Record::Close { session } => self.end_session(session, SessionStatus::Closed),
             Record::Fence { session } => self.end_session(session, SessionStatus::Fenced),
             Record::Pin(pin) => {
@@ -301,24 +323,24 @@ impl State {
             }
             Record::Hold(hold) => self.with_point(&hold.point, |point| point.held = Some(hold.reason.clone())),
             Record::Release { point } => self.with_point(point, |point| point.held = None),
-            Record::Condemn(condemn) => self.set_status(&condemn.packs, PackStatus::Condemned),
+            Record::Condemn(condemn) => {
+                self.with_packs(&condemn.packs, |pack| {
+                    (pack.status, pack.condemned_ms) = (PackStatus::Condemned, Some(time_ms));
+                });
+                self.newest_loss = number;
+            }
             Record::Damaged(damaged) => {
                 // A condemned pack stays condemned and a deleted one deleted: else Delete would become void, or a pack return.
                 let counts = |pack: &PackOrdinal| self.usable(*pack);
                 let packs: Vec<PackOrdinal> = damaged.packs.iter().copied().filter(counts).collect();
-                self.set_status(&packs, PackStatus::Damaged);
+                self.with_packs(&packs, |pack| pack.status = PackStatus::Damaged);
+                self.newest_loss = number;
             }
             Record::Delete(delete) => {
-                self.set_status(&delete.packs, PackStatus::Deleted);
+                self.with_packs(&delete.packs, |pack| pack.status = PackStatus::Deleted);
                 self.deleted_orphans.extend(delete.orphans.iter().map(|orphan| (orphan.pack, orphan.owner)));
             }
-            Record::Swept(swept) => {
-                for ordinal in &swept.packs {
-                    if let Some(pack) = usize::try_from(ordinal.0).ok().and_then(|at| self.packs.get_mut(at)) {
-                        pack.swept = true;
-                    }
-                }
-            }
+            Record::Swept(swept) => self.with_packs(&swept.packs, |pack| pack.swept = true),
             Record::Checkpoint(_) => self.checkpoint = number,
             Record::Verified(verified) => {
                 if let Some(slot) = verified.slot.as_ref().and_then(|slot| self.slots.get_mut(slot)) {
@@ -329,13 +351,21 @@ impl State {
         }
     }
 
-    fn register(&mut self, packs: &[repo_format::NewPack], session: SessionId) {
+    fn register(&mut self, packs: &[repo_format::NewPack], session: SessionId, number: u64) {
         for pack in packs {
             // The rules refuse a record that would go beyond u32.
             let ordinal = PackOrdinal(u32::try_from(self.packs.len()).unwrap_or(u32::MAX));
             self.pack_ordinals.insert(pack.name, ordinal);
-            let (name, class, bytes) = (pack.name, pack.class, pack.bytes);
-            self.packs.push(PackState { name, class, bytes, status: PackStatus::Registered, session, swept: false });
+            self.packs.push(PackState {
+                name: pack.name,
+                class: pack.class,
+                bytes: pack.bytes,
+                status: PackStatus::Registered,
+                session,
+                swept: false,
+                relied_on_in: number,
+                condemned_ms: None,
+            });
         }
     }
 
@@ -352,10 +382,10 @@ impl State {
         }
     }
 
-    fn set_status(&mut self, packs: &[PackOrdinal], status: PackStatus) {
+    fn with_packs(&mut self, packs: &[PackOrdinal], mut change: impl FnMut(&mut PackState)) {
         for ordinal in packs {
             if let Some(pack) = usize::try_from(ordinal.0).ok().and_then(|at| self.packs.get_mut(at)) {
-                pack.status = status;
+                change(pack);
             }
         }
     }

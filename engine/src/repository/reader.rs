@@ -1,7 +1,7 @@
 //! The handles.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::Deref,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -131,6 +131,13 @@ impl Reader {
         }
         let index = self.build_index()?;
         Ok(self.index.get_or_init(|| index))
+    }
+
+    /// The packs whose directories are in the index.
+    pub(crate) fn indexed_packs(&self) -> Result<HashSet<PackOrdinal>, ReadError> {
+        self.index()?;
+        let (_, rows) = self.catalog()?.index(&self.keys)?;
+        Ok(rows.iter().flat_map(|row| row.ordinals.iter().cloned().flatten()).map(PackOrdinal).collect())
     }
 
     /// The index is wrong somewhere: forget all of it, so that the next use makes it anew.

@@ -22,6 +22,9 @@ pub use memory::MemoryStore;
 pub use name::{Name, NameKind, Prefix};
 pub use read_only::ReadOnlyStore;
 
+/// Length of the reserve: room for log entries on a full disk.
+pub(crate) const RESERVE_BYTES: usize = 1 << 20;
+
 /// What [`Store::put_new`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutNew {

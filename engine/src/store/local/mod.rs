@@ -18,10 +18,8 @@ use std::{
 use repo_format::FullPack;
 
 use self::fs::{Fs, RealFs};
-use super::{Caps, Deleted, Listed, Name, Prefix, PutNew, Reaction, Store, StoreError};
+use super::{Caps, Deleted, Listed, Name, Prefix, PutNew, RESERVE_BYTES, Reaction, Store, StoreError};
 
-/// Given up by prune on a full disk, so that there is room to make room.
-const RESERVE_BYTES: usize = 1 << 20;
 /// A temporary file that a sweeper has taken for a leftover is written again, this often.
 const TRIES: usize = 4;
 
