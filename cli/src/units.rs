@@ -1,6 +1,7 @@
 //! Sizes, percents, compression levels and chunk sizes as people write them; sizes and times as people read them.
 
 use bytesize::ByteSize;
+use jiff::{Span, SpanRelativeTo};
 use repo_format::{ChunkerKind, Chunking, Compression};
 
 /// Reads `64K`, `1.5GiB`, `10MB`, `4096`: letters alone and `KiB` count by 1024, `KB` by 1000, a bare number is bytes.
@@ -23,6 +24,32 @@ pub fn parse_percent(text: &str) -> Result<u8, String> {
         Ok(percent @ 1..=100) if digits.bytes().all(|digit| digit.is_ascii_digit()) => Ok(percent),
         _ => Err(format!("{text:?} is not a share: write 1% … 100%")),
     }
+}
+
+/// Reads `1y6mo14d12h`. A bare `m` is refused: a month in restic, a minute elsewhere.
+pub fn parse_span(text: &str) -> Result<Span, String> {
+    let wrong = || format!("{text:?} is not a duration: write 24h, 14d, 8w, 1y6mo or 30min");
+    let units = text.split(|c: char| c.is_ascii_digit()).filter(|unit| !unit.is_empty());
+    for unit in units {
+        match unit {
+            "m" => return Err(format!("{text:?}: m is a month to some and a minute to others: write mo or min")),
+            "y" | "mo" | "w" | "d" | "h" | "min" | "s" => {}
+            _ => return Err(wrong()),
+        }
+    }
+    let starts_right = text.starts_with(|first: char| first.is_ascii_digit());
+    text.parse::<Span>().ok().filter(|_| starts_right).ok_or_else(wrong)
+}
+
+/// Reads a duration that does not depend on a calendar, as milliseconds.
+pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let span = parse_span(text)?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours());
+    let wrong = || format!("{text:?}: months and years have no fixed length here: write weeks, days or hours");
+    duration.ok().and_then(|duration| u64::try_from(duration.as_millis()).ok()).ok_or_else(wrong)
 }
 
 /// Reads `none` or a zstd level.
@@ -103,6 +130,18 @@ fn timestamp(time_ms: u64) -> jiff::Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_and_a_bare_m_is_refused() {
+        assert_eq!(parse_duration_ms("24h"), Ok(86_400_000));
+        assert_eq!(parse_duration_ms("1w2d3h4min5s"), Ok(788_645_000));
+        assert_eq!(parse_duration_ms("0"), Ok(0));
+        assert!(parse_duration_ms("1y").is_err() && parse_span("1y6mo14d12h").is_ok());
+        assert!(parse_span("3m").unwrap_err().contains("write mo or min"));
+        for wrong in ["", "d", "5", "-3d", "3 days", "1.5h", "3x", "P3D"] {
+            assert!(parse_span(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_read_as_people_write_them() {

@@ -5,6 +5,7 @@
 mod commands;
 mod global;
 mod not_built;
+mod retention;
 
 use std::{ffi::OsString, io::Write};
 
@@ -18,6 +19,7 @@ pub use commands::{
     KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
 };
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
+pub use retention::{ForgetArgs, HoldArgs, PruneArgs, ReleaseArgs, RetentionCommand};
 
 use crate::{exit::Exit, failure::Failure};
 
@@ -61,6 +63,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show what the repository holds and what that takes
     Stats(StatsArgs),
+    /// Forget, hold, release, prune.
+    #[command(flatten)]
+    Retention(RetentionCommand),
     /// Key slots: who can open the repository
     Key(KeyArgs),
     /// A tour on a sample VM in a temporary folder
@@ -86,6 +91,10 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Verify(_) => "verify",
             Self::Stats(_) => "stats",
+            Self::Retention(RetentionCommand::Forget(_)) => "forget",
+            Self::Retention(RetentionCommand::Hold(_)) => "hold",
+            Self::Retention(RetentionCommand::Release(_)) => "release",
+            Self::Retention(RetentionCommand::Prune(_)) => "prune",
             Self::Key(_) => "key",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -167,6 +176,10 @@ fn command_among(typed: &[&str]) -> &'static str {
         Some("restore") => "restore",
         Some("verify") => "verify",
         Some("stats") => "stats",
+        Some("forget") => "forget",
+        Some("hold") => "hold",
+        Some("release") => "release",
+        Some("prune") => "prune",
         Some("key") => "key",
         Some("demo") => "demo",
         Some("completions") => "completions",
@@ -235,9 +248,8 @@ mod tests {
     #[test]
     fn words_of_later_versions_end_with_14() {
         for line in [
-            "strongroom prune",
             "strongroom vsphere backup web01",
-            "strongroom forget --keep-last 3",
+            "strongroom repair",
             "strongroom serve web01",
             "strongroom key rotate",
             "strongroom restore web01 --in-place",

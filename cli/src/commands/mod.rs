@@ -4,11 +4,13 @@ mod backup;
 mod completions;
 mod demo;
 mod diff;
+mod forget;
 mod generate;
 mod init;
 mod key;
 mod list;
 mod points;
+mod prune;
 mod restore;
 mod show;
 mod stats;
@@ -18,7 +20,7 @@ mod version;
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, RetentionCommand},
     exit::Exit,
     failure::Failure,
     output::{Report, RepositoryLine, WarningLine},
@@ -81,6 +83,10 @@ pub fn run(args: &Args) -> Result<Done, Failure> {
         Command::Restore(restore) => restore::run(global, restore),
         Command::Verify(verify) => verify::run(global, verify),
         Command::Stats(stats) => stats::run(global, stats),
+        Command::Retention(RetentionCommand::Forget(args)) => forget::run(global, args),
+        Command::Retention(RetentionCommand::Hold(args)) => forget::hold(global, args),
+        Command::Retention(RetentionCommand::Release(args)) => forget::release(global, args),
+        Command::Retention(RetentionCommand::Prune(args)) => prune::run(global, args),
         Command::Key(key) => key::run(global, &key.command),
         Command::Demo(demo) => demo::run(global, demo),
         Command::Completions(completions) => completions::run(completions),

@@ -11,12 +11,12 @@ use super::{
 use crate::units::{self, size};
 
 /// The first digits of an id.
-fn short(id: &str) -> &str {
+pub(super) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
 /// A table as wide as the terminal. `right`: columns of numbers.
-fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Table {
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
     for row in rows {
@@ -34,7 +34,7 @@ fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> Table {
 }
 
 /// A name from a repository may hold anything: nothing of it reaches the terminal as a control.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -293,7 +293,7 @@ impl Human for RestoreResult {
     }
 }
 
-fn show_problems(problems: &[ProblemLine], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn show_problems(problems: &[ProblemLine], out: &mut dyn Write) -> io::Result<()> {
     const RANGES_SHOWN: usize = 8;
     for problem in problems {
         writeln!(out, "{}: {}", clean(&problem.object), clean(&problem.what))?;

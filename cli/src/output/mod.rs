@@ -6,6 +6,7 @@ mod envelope;
 mod errors;
 mod human;
 mod results;
+mod retention;
 mod schema;
 
 use std::io::{self, Write};
@@ -18,6 +19,7 @@ pub use results::{
     ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowDisk, ShowPoint, ShowResult, SlotLine,
     StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
 };
+pub use retention::{FateLine, ForgetResult, HeldLine, HoldResult, PruneDoneLine, PrunePlanLine, PruneResult};
 pub use schema::write_schemas;
 
 /// A result: one struct, two forms.

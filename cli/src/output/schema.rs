@@ -5,22 +5,27 @@ use std::{fs, io, path::Path};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{
-    BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, GenerateResult, InitResult, KeyResult,
-    ListResult, RestoreResult, ShowResult, StatsResult, VerifyResult, VersionResult,
+    BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, ForgetResult, GenerateResult, HoldResult,
+    InitResult, KeyResult, ListResult, PruneResult, RestoreResult, ShowResult, StatsResult, VerifyResult,
+    VersionResult,
 };
 
 type Make = fn() -> Schema;
 
 /// Command and schema.
-const SCHEMAS: [(&str, Make); 14] = [
+const SCHEMAS: [(&str, Make); 18] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
     ("demo", schema::<DemoResult>),
     ("diff", schema::<DiffResult>),
+    ("forget", schema::<ForgetResult>),
     ("generate", schema::<GenerateResult>),
+    ("hold", schema::<HoldResult>),
     ("init", schema::<InitResult>),
     ("key", schema::<KeyResult>),
     ("list", schema::<ListResult>),
+    ("prune", schema::<PruneResult>),
+    ("release", schema::<HoldResult>),
     ("restore", schema::<RestoreResult>),
     ("show", schema::<ShowResult>),
     ("stats", schema::<StatsResult>),
