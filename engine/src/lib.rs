@@ -5,7 +5,7 @@
 //! | conductors: one walk each, on one screen | `backup`, `restore`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
 //! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk` |
 //! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
-//! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `read_error` |
+//! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `heartbeat`, `read_error` |
 //! | ground | `store`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
 //!
 //! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
@@ -21,6 +21,7 @@ mod entropy;
 mod error;
 mod forget;
 mod frame_writer;
+mod heartbeat;
 mod index;
 mod index_sync;
 mod keys_admin;

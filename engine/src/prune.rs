@@ -8,6 +8,7 @@
 //! confirmed copy in a usable pack that stays; Delete, when a survey finds nothing that lies in it alone.
 
 mod confirm;
+mod fence;
 mod mark;
 mod needed;
 mod orphans;
@@ -33,6 +34,7 @@ use crate::{
     read_error::ReadError,
     repository::{Reader, Writer},
     session::SessionError,
+    state_folder::StateFolderError,
     store::{Name, RESERVE_BYTES, Reaction, StoreError},
 };
 use orphans::unregistered;
@@ -114,6 +116,8 @@ pub struct PruneReport {
     pub needed_chunks: u64,
     /// Needed chunks that are in no pack: `verify` says which points they cost.
     pub missing_chunks: u64,
+    /// Sessions of others that had fallen silent and were ended.
+    pub fenced_sessions: u64,
     /// Trouble with single objects.
     pub problems: Vec<Problem>,
     /// The newest entry afterwards.
@@ -155,6 +159,9 @@ pub enum PruneError {
     /// Packs could not be rewritten.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(StateFolderError),
     /// The operator asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -188,6 +195,7 @@ impl PruneError {
             Self::Read(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Session(error) => error.kind(),
+            Self::State(error) => error.kind(),
             Self::Interrupted => Kind::Interrupted,
         }
     }
@@ -280,6 +288,7 @@ pub fn freed_bytes(reader: &Reader, points: &HashSet<ChunkId>, monitor: &dyn Mon
 
 fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PruneReport, PruneError> {
     writer.0.log.refresh()?;
+    let fenced_sessions = fence::fence_silent(writer)?;
     writer.0.reload_index();
     let Look { survey, choice, plan, mut problems, orphans, mut stray } = look(writer, options, monitor)?;
     // Space first: on a full disk this is what makes room for the rest.
@@ -315,6 +324,7 @@ fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor
         repacked_bytes,
         needed_chunks: survey.needed.count(),
         missing_chunks: survey.missing,
+        fenced_sessions,
         problems,
         head: writer.head(),
     })

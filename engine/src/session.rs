@@ -15,6 +15,7 @@ use crate::{
     entropy::random,
     error::Kind,
     frame_writer::{FrameWriter, WriteError},
+    heartbeat::Heartbeat,
     log::{CommitDraft, LogError, LogHead, PackStatus, decide_close, decide_commit, decide_moved, decide_open},
     pack_reader::{PackError, PackReader},
     pack_sink::{PackSink, SinkError, StoredPack},
@@ -95,6 +96,8 @@ pub(crate) struct Session<'w> {
     dedup: Arc<Dedup>,
     sink: PackSink,
     adopted_packs: u64,
+    /// Beats until the session value goes, however it ends.
+    _heartbeat: Option<Heartbeat>,
 }
 
 impl<'w> Session<'w> {
@@ -146,7 +149,9 @@ impl<'w> Session<'w> {
             id,
             adopted,
         );
-        Self { writer, id, lock, dedup, sink, adopted_packs }
+        let environment = writer.environment.clone();
+        let heartbeat = lock.is_some().then(|| Heartbeat::start(environment.store, id, environment.entropy));
+        Self { writer, id, lock, dedup, sink, adopted_packs, _heartbeat: heartbeat }
     }
 
     pub(crate) fn writer(&self) -> &Writer {

@@ -89,6 +89,51 @@ impl StateFolder {
         Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(SessionLock { path, _file: file }))
     }
 
+    /// Whether the process of a session that began here still holds its lock.
+    pub fn runs_here(&self, repository: &RepositoryId, session: &SessionId) -> Result<bool, StateFolderError> {
+        let path = self.folder(repository, "sessions")?.join(session.to_string());
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(wrong("open", &path, error)),
+            Ok(file) => Ok(flock(&file, FlockOperation::NonBlockingLockShared).is_err()),
+        }
+    }
+
+    /// Notes what the heartbeat of `session` looks like, and gives since when this host has seen it so. A clock that was
+    /// set back makes this look the first.
+    pub fn look(
+        &self,
+        repository: &RepositoryId,
+        session: &SessionId,
+        beat: Option<&[u8]>,
+        now_ms: u64,
+    ) -> Result<u64, StateFolderError> {
+        let path = self.folder(repository, "looks")?.join(session.to_string());
+        let seen = Digest::of(beat.unwrap_or_default()).to_string();
+        let before = fs::read_to_string(&path).ok();
+        let since = before.as_deref().and_then(|text| {
+            let (digest, since) = text.trim().split_once(' ')?;
+            since.parse::<u64>().ok().filter(|since| digest == seen && *since <= now_ms)
+        });
+        match since {
+            Some(since) => Ok(since),
+            None => replace(&path, &format!("{seen} {now_ms}\n")).map(|()| now_ms),
+        }
+    }
+
+    /// Forgets looks at sessions other than `open`: they have ended.
+    pub fn keep_looks_of(&self, repository: &RepositoryId, open: &[SessionId]) -> Result<(), StateFolderError> {
+        let folder = self.folder(repository, "looks")?;
+        let kept: Vec<String> = open.iter().map(SessionId::to_string).collect();
+        let names = fs::read_dir(&folder).map_err(|error| wrong("list", &folder, error))?;
+        for entry in names.flatten() {
+            if !kept.iter().any(|kept| entry.file_name().to_str() == Some(kept)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
     /// Locks a VM; `None` if another process of this host is backing it up.
     pub fn vm_lock(&self, repository: &RepositoryId, vm: &VmIdentity) -> Result<Option<VmLock>, StateFolderError> {
         let name = Digest::of(format!("{vm:?}").as_bytes());

@@ -95,6 +95,7 @@ fn done_line(report: &PruneReport) -> PruneDoneLine {
         removed_bytes: report.removed_bytes,
         retained_packs: report.retained_packs,
         repacked_bytes: report.repacked_bytes,
+        fenced_sessions: report.fenced_sessions,
         needed_chunks: report.needed_chunks,
     }
 }

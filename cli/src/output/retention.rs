@@ -116,6 +116,8 @@ pub struct PruneDoneLine {
     pub retained_packs: u64,
     /// Bytes of packs written anew.
     pub repacked_bytes: u64,
+    /// Sessions of others that had fallen silent and were ended.
+    pub fenced_sessions: u64,
     /// Chunks that live and pinned points need.
     pub needed_chunks: u64,
 }
@@ -195,6 +197,9 @@ impl Human for PruneResult {
                     done.condemned_packs,
                     self.elapsed_seconds
                 )?;
+                if done.fenced_sessions > 0 {
+                    writeln!(out, "{} silent sessions ended", done.fenced_sessions)?;
+                }
                 if done.retained_packs > 0 {
                     writeln!(out, "{} packs are kept by the store for now", done.retained_packs)?;
                 }

@@ -358,6 +358,36 @@ fn packs_of_an_ended_session_go_and_those_of_an_open_one_stay() {
 }
 
 #[test]
+fn a_session_that_is_silent_for_half_an_hour_is_fenced_and_one_that_beats_is_not() {
+    let mut bench = Bench::new();
+    bench.back_up("web01", &noise(1, 1 << 19));
+    let mut elsewhere = bench.writer();
+    let slot = elsewhere.slot();
+    let [silent, beating] = [[0x51; 16], [0xbe; 16]].map(repo_format::SessionId::from_bytes);
+    for session in [silent, beating] {
+        let environment = elsewhere.environment().clone();
+        let opened = elsewhere.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
+            decide_open(state, session, "elsewhere", slot, "test", &[])
+        });
+        opened.unwrap();
+    }
+    let beat = |number: u8| {
+        bench.store.delete_many(&[Name::heartbeat(beating)]);
+        bench.store.put_new(&Name::heartbeat(beating), &[number; 16]).unwrap();
+    };
+    beat(1);
+    assert_eq!(bench.prune(&AT_ONCE).fenced_sessions, 0, "the first look");
+    bench.now_ms.set(bench.now_ms.get() + 29 * 60_000);
+    beat(2);
+    assert_eq!(bench.prune(&AT_ONCE).fenced_sessions, 0, "too soon");
+    bench.now_ms.set(bench.now_ms.get() + 60_000);
+    assert_eq!(bench.prune(&AT_ONCE).fenced_sessions, 1);
+    let reader = bench.reader();
+    let open: Vec<_> = reader.state().open_sessions().map(|(session, _)| *session).collect();
+    assert_eq!(open, [beating]);
+}
+
+#[test]
 fn while_a_map_cannot_be_read_nothing_is_removed() {
     let mut bench = Bench::new();
     let old = bench.back_up("web01", &noise(1, 1 << 20));
