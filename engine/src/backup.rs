@@ -19,6 +19,9 @@ use crate::{
     verdict::{Verdict, judge},
 };
 
+/// A session that somebody has ended, or whose packs a prune has removed, is followed by another, this often.
+const SESSIONS_MAX: u32 = 5;
+
 /// A disk of a [`BackupJob`].
 pub struct JobDisk {
     /// Name, unique in the job; a disk without a uuid is recognised by it.
@@ -196,7 +199,25 @@ pub fn backup(
     let busy = || BackupError::Busy { vm: job.vm_name.clone() };
     let _vm_lock = writer.environment().state.vm_lock(&repository, &job.identity)?.ok_or_else(busy)?;
     let started_ms = writer.environment().clock.now_ms();
-    let mut session = Session::open(writer)?;
+    let mut tries = 1;
+    loop {
+        let session = Session::open(writer)?;
+        match back_up_once(session, job, options, monitor, started_ms) {
+            // Its finished packs are adopted by the next session, so little is stored twice.
+            Err(BackupError::Session(error)) if error.is_superseded() && tries < SESSIONS_MAX => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+/// One session, from its first read to its commit.
+fn back_up_once(
+    mut session: Session<'_>,
+    job: &BackupJob,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+    started_ms: u64,
+) -> Result<BackupReport, BackupError> {
     match store_vm(&mut session, job, options, monitor, started_ms) {
         Ok((draft, mut report)) => {
             let durable = session.flush()?;

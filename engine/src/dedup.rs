@@ -89,6 +89,8 @@ pub(crate) struct Dedup {
     usable: Bits,
     /// Packs that a committed point would rely on, a bit each.
     uses: Bits,
+    /// Their frames in which a chunk was found, a bit each: what to store again should a pack go before the commit.
+    used_frames: Mutex<HashMap<PackOrdinal, Vec<u64>>>,
     finished: Mutex<Vec<IndexEntry>>,
     spilled: RwLock<Vec<Arc<Run>>>,
     runs_folder: std::path::PathBuf,
@@ -114,6 +116,7 @@ impl Dedup {
             directories: Mutex::default(),
             uses: Bits::zeros(bits.words.len()),
             usable: bits,
+            used_frames: Mutex::default(),
             finished: Mutex::default(),
             spilled: RwLock::default(),
             runs_folder,
@@ -135,7 +138,7 @@ impl Dedup {
         if let Some(found) = self.index.find(&id, &|pack| self.usable.get(pack))
             && self.confirm(&id, found)
         {
-            self.uses.set(found.pack);
+            self.note_use(found);
             return Claim::Known;
         }
         match self.shard(&id).insert(id) {
@@ -168,6 +171,36 @@ impl Dedup {
     /// The packs of other sessions that this one relies on, ascending.
     pub(crate) fn uses(&self) -> Vec<PackOrdinal> {
         self.uses.ones().collect()
+    }
+
+    /// Packs are going: no target of deduplication any more, and nothing relies on them. Gives the frames of each in which a
+    /// chunk was found.
+    pub(crate) fn leave(&self, going: &[PackOrdinal]) -> Vec<(PackOrdinal, Vec<u32>)> {
+        let mut used = self.used_frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let leave = |pack: &PackOrdinal| {
+            self.usable.clear(*pack);
+            self.uses.clear(*pack);
+            let words = used.remove(pack).unwrap_or_default();
+            let frames = (0_u32..).zip(words).flat_map(|(index, word)| {
+                (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| index * 64 + bit)
+            });
+            (*pack, frames.collect())
+        };
+        going.iter().map(leave).collect()
+    }
+
+    fn note_use(&self, found: Location) {
+        self.uses.set(found.pack);
+        let mut used = self.used_frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = used.entry(found.pack).or_default();
+        let word = usize::try_from(found.frame / 64).unwrap_or(usize::MAX);
+        if words.len() <= word {
+            // A confirmed frame is one of a directory, which has at most some thousands.
+            words.resize(word.saturating_add(1), 0);
+        }
+        if let Some(word) = words.get_mut(word) {
+            *word |= 1 << (found.frame % 64);
+        }
     }
 
     /// True if a hit was not confirmed: the index lies and has to be made anew.

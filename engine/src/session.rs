@@ -16,14 +16,19 @@ use crate::{
     error::Kind,
     frame_writer::{FrameWriter, WriteError},
     heartbeat::Heartbeat,
-    log::{CommitDraft, LogError, LogHead, PackStatus, decide_close, decide_commit, decide_moved, decide_open},
-    pack_reader::{PackError, PackReader},
+    log::{
+        CommitDraft, LogError, LogHead, PackStatus, Refusal, decide_close, decide_commit, decide_moved, decide_open,
+    },
+    pack_reader::{FrameBuffers, PackError, PackReader},
     pack_sink::{PackSink, SinkError, StoredPack},
     read_error::ReadError,
     repository::{Reader, Writer},
     state_folder::{SessionLock, StateFolderError},
     store::{Listed, Name, NameKind, Prefix, ReadOnlyStore, StoreError},
 };
+
+/// A prune may give up packs while a session ends, again and again; so often a session stores again what it has lost.
+const COMMIT_TRIES: u32 = 10;
 
 /// Why a session could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,11 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Somebody else has ended this session, or what it relies on is gone: the source has to be read again.
+    pub(crate) fn is_superseded(&self) -> bool {
+        matches!(self, Self::Log(LogError::Refused(Refusal::Superseded(_))))
+    }
+
     /// How to react.
     pub fn kind(&self) -> Kind {
         match self {
@@ -96,6 +106,8 @@ pub(crate) struct Session<'w> {
     dedup: Arc<Dedup>,
     sink: PackSink,
     adopted_packs: u64,
+    /// What frames were compressed with last.
+    compression: Compression,
     /// Beats until the session value goes, however it ends.
     _heartbeat: Option<Heartbeat>,
 }
@@ -151,7 +163,7 @@ impl<'w> Session<'w> {
         );
         let environment = writer.environment.clone();
         let heartbeat = lock.is_some().then(|| Heartbeat::start(environment.store, id, environment.entropy));
-        Self { writer, id, lock, dedup, sink, adopted_packs, _heartbeat: heartbeat }
+        Self { writer, id, lock, dedup, sink, adopted_packs, compression: Compression::Stored, _heartbeat: heartbeat }
     }
 
     pub(crate) fn writer(&self) -> &Writer {
@@ -165,6 +177,7 @@ impl<'w> Session<'w> {
 
     /// A writer of frames of `class`; one per thread and disk.
     pub(crate) fn frame_writer(&mut self, class: Class, compression: Compression) -> Result<FrameWriter, WriteError> {
+        self.compression = compression;
         FrameWriter::new(
             Arc::clone(&self.writer.keys),
             Arc::clone(&self.dedup),
@@ -198,31 +211,75 @@ impl<'w> Session<'w> {
     }
 
     /// Makes the restore point: the commit point of SPEC.md section 18. Then closes the session.
-    pub(crate) fn commit(self, draft: PointDraft, durable: Durable) -> Result<Committed, SessionError> {
+    ///
+    /// A prune may have given up packs that this session relies on: what was found in them is stored again, from them, as
+    /// long as they are there. Once they are not, the source has to be read again ([`SessionError::is_superseded`]).
+    pub(crate) fn commit(mut self, draft: PointDraft, mut durable: Durable) -> Result<Committed, SessionError> {
         let environment = self.writer.environment.clone();
         let (clock, entropy) = (environment.clock.as_ref(), environment.entropy.as_ref());
-        let commit = CommitDraft {
-            session: self.id,
-            identity: draft.identity,
-            vm_name: draft.vm_name,
-            point: draft.point,
-            completeness: draft.completeness,
-            new: durable.packs.iter().map(StoredPack::register).collect(),
-            uses: self.dedup.uses(),
+        let mut tries = 1;
+        let appended = loop {
+            let commit = CommitDraft {
+                session: self.id,
+                identity: draft.identity.clone(),
+                vm_name: draft.vm_name.clone(),
+                point: draft.point,
+                completeness: draft.completeness,
+                new: durable.packs.iter().map(StoredPack::register).collect(),
+                uses: self.dedup.uses(),
+            };
+            let appended = self.writer.0.log.append(clock, entropy, &mut |state| {
+                let mut records = decide_commit(state, &commit)?;
+                records.extend(decide_close(state, self.id)?);
+                Ok(records)
+            });
+            match appended {
+                Err(LogError::Refused(Refusal::Superseded(why))) if tries < COMMIT_TRIES => {
+                    if !self.store_again_what_is_going()? {
+                        return Err(LogError::Refused(Refusal::Superseded(why)).into());
+                    }
+                    durable = self.flush()?;
+                    tries += 1;
+                }
+                other => break other?,
+            }
         };
-        let log = &mut self.writer.0.log;
-        let appended = log.append(clock, entropy, &mut |state| {
-            let mut records = decide_commit(state, &commit)?;
-            records.extend(decide_close(state, self.id)?);
-            Ok(records)
-        })?;
-        let number = log.state().point(&draft.point).map_or(0, |point| point.number);
+        let number = self.writer.state().point(&draft.point).map_or(0, |point| point.number);
         // What follows is comfort: the point exists, and a client that loses this finds it all again in the packs.
         let _ = environment.state.remember_head(&self.writer.config.repository, appended.head);
         self.lock.into_iter().for_each(SessionLock::discard);
         let _ = add_to_index(self.writer, &self.dedup, &durable.packs);
         self.writer.0.reload_index();
         Ok(Committed { number, head: appended.head })
+    }
+
+    /// Stores again what was found in packs that do not count any more. False: there are none, or they cannot be read.
+    fn store_again_what_is_going(&mut self) -> Result<bool, SessionError> {
+        let going: Vec<PackOrdinal> =
+            self.dedup.uses().into_iter().filter(|pack| !self.writer.state().usable(*pack)).collect();
+        let used = self.dedup.leave(&going);
+        let mut buffers = FrameBuffers::new().map_err(ReadError::from)?;
+        let keys = Arc::clone(&self.writer.keys);
+        let compression = self.compression;
+        let mut data = self.frame_writer(Class::Data, compression)?;
+        let mut metadata = self.frame_writer(Class::Metadata, compression)?;
+        for (ordinal, frames) in &used {
+            let Ok(pack) = self.writer.pack(*ordinal) else { return Ok(false) };
+            let writer = match pack.class() {
+                Class::Data => &mut data,
+                Class::Metadata => &mut metadata,
+            };
+            for frame in frames {
+                let Ok(open) = pack.read_frame(*frame, &mut buffers) else { return Ok(false) };
+                for position in 0..open.len() {
+                    let Ok(chunk) = open.chunk(position, &keys) else { return Ok(false) };
+                    writer.store(chunk)?;
+                }
+            }
+        }
+        data.flush()?;
+        metadata.flush()?;
+        Ok(!going.is_empty())
     }
 
     /// Registers the packs as copies of what lies in `from`, and closes the session.

@@ -306,6 +306,79 @@ fn a_backup_between_survey_and_condemn_keeps_what_it_relies_on() {
 }
 
 #[test]
+fn a_backup_that_relies_on_a_pack_given_up_meanwhile_stores_it_again_and_commits() {
+    for removed_too in [false, true] {
+        let mut bench = Bench::new();
+        let content = noise(1, 1 << 20);
+        let old = bench.back_up("web01", &content);
+        bench.back_up("web01", &noise(2, 1 << 19));
+        // While db01 is read, its content forgotten, condemned, and perhaps removed by others.
+        let source = OnFirstRead::new(content.clone(), {
+            let (store, folder) = (Arc::clone(&bench.store), bench.folder.path().to_owned());
+            let environment = Environment { store, ..bench.environment(&bench.store) };
+            move || {
+                let mut writer = open_writer(environment.clone(), &secret()).unwrap();
+                let fates = named_fates(&writer, &HashSet::from([old])).unwrap();
+                forget(&mut writer, &fates, None).unwrap();
+                let grace_ms = if removed_too { 0 } else { HOUR };
+                let report = prune(&mut writer, &PruneOptions { grace_ms, ..AT_ONCE }, &Silent).unwrap();
+                assert!(report.condemned_packs > 0, "{folder:?}");
+            }
+        });
+        let disk = JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(source) };
+        let job = BackupJob {
+            identity: VmIdentity::named("db01").unwrap(),
+            vm_name: "db01".to_owned(),
+            disks: vec![disk],
+            home: None,
+            tag: None,
+            consistency: Consistency::Unknown,
+        };
+        let options = BackupOptions { threads: 1, compression: Compression::Stored, on_bad: OnBad::Keep };
+        let report = backup(&mut bench.writer(), &job, &options, &Silent).unwrap();
+        bench.contents.insert(report.point, content);
+        bench.assert_whole();
+        bench.now_ms.set(bench.now_ms.get() + 2 * HOUR);
+        bench.prune(&AT_ONCE);
+        bench.assert_whole();
+    }
+}
+
+/// A disk that lets something happen once it has been read for the most part.
+struct OnFirstRead {
+    inner: MemorySource,
+    end: u64,
+    happens: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl OnFirstRead {
+    fn new(content: Vec<u8>, happens: impl FnOnce() + Send + 'static) -> Self {
+        let end = content.len() as u64;
+        let happens: Box<dyn FnOnce() + Send> = Box::new(happens);
+        Self { inner: MemorySource::new(content), end, happens: std::sync::Mutex::new(Some(happens)) }
+    }
+}
+
+impl crate::source::DiskSource for OnFirstRead {
+    fn bytes(&self) -> u64 {
+        self.inner.bytes()
+    }
+
+    fn allocated(&self) -> Result<Vec<Range<u64>>, crate::source::SourceError> {
+        self.inner.allocated()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), crate::source::SourceError> {
+        if offset > self.end / 2
+            && let Some(happens) = self.happens.lock().unwrap().take()
+        {
+            happens();
+        }
+        self.inner.read_at(offset, into)
+    }
+}
+
+#[test]
 fn a_survey_older_than_somebody_elses_condemn_is_made_again() {
     let mut bench = Bench::new();
     let old = bench.back_up("web01", &noise(1, 1 << 20));
