@@ -6,7 +6,7 @@
 //! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `map_walk` |
 //! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `read_error` |
-//! | ground | `store`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
+//! | ground | `store`, `nbd`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
 //!
 //! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
 
@@ -26,6 +26,7 @@ mod listing;
 mod log;
 mod map_walk;
 mod monitor;
+mod nbd;
 mod pack_reader;
 mod pack_sink;
 mod pipeline;
@@ -64,6 +65,12 @@ pub use log::{
 };
 pub use map_walk::{Found, MapWalk, Visitor};
 pub use monitor::{Event, Monitor, Silent, Step};
+pub use nbd::{
+    Answer, Ask, Channel, Chosen, Endpoint, Expecting, Export, Fault, Listen, ListenError, Listener, NbdClient, NbdError,
+    NbdOptions, NbdUri, Negotiated, Piece, Progress, ReplyError, ServerLimits, ServerTls, ServerTlsFiles, SessionEnd,
+    Shared, Socket, Ticket, TlsError, Trust, UriError, Wanted, ZeroHow, negotiate, read_reply, serve_client,
+    serve_requests, wire as nbd_wire,
+};
 pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
 pub use pipeline::StoreDiskError;
@@ -78,14 +85,14 @@ pub use restore::{
     restore, restore_home,
 };
 pub use session::SessionError;
-pub use source::{DiskSource, MemorySource, RawImage, SourceError, SourceOpenError};
+pub use source::{DiskSource, MemorySource, NbdSource, RawImage, SourceError, SourceOpenError};
 pub use state_folder::{SessionLock, StateFolder, StateFolderError, VmLock};
 pub use store::{
     Caps, Deleted, Listed, LocalStore, MemoryStore, Name, NameKind, Prefix, PutNew, Reaction, ReadOnlyStore, Store,
     StoreError,
 };
 pub use target::{
-    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NullTarget, Room, Space, Start, Target, TargetError,
+    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NbdTarget, NullTarget, Room, Space, Start, Target, TargetError,
     check_file_name,
 };
 pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
