@@ -2,7 +2,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | conductors: one walk each, on one screen | `backup`, `restore`, `verify`, `listing`, `keys_admin` |
+//! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `listing`, `keys_admin` |
 //! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `map_walk` |
 //! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `read_error` |
@@ -34,6 +34,7 @@ mod problem;
 mod read_error;
 mod repository;
 mod restore;
+mod serve;
 mod session;
 mod source;
 mod state_folder;
@@ -83,6 +84,9 @@ pub use repository::{
 pub use restore::{
     BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
     restore, restore_home,
+};
+pub use serve::{
+    OverlayError, OverlayPlace, ServeError, ServeJob, ServeOptions, ServeReport, ServeUntil, Served, Trouble, serve,
 };
 pub use session::SessionError;
 pub use source::{DiskSource, MemorySource, NbdSource, RawImage, SourceError, SourceOpenError};

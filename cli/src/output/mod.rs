@@ -7,6 +7,7 @@ mod errors;
 mod human;
 mod results;
 mod schema;
+mod serve_result;
 
 use std::io::{self, Write};
 
@@ -19,6 +20,7 @@ pub use results::{
     StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
 };
 pub use schema::write_schemas;
+pub use serve_result::{ServeResult, ServeUri};
 
 /// A result: one struct, two forms.
 pub trait Report {

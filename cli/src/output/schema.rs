@@ -6,13 +6,13 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{
     BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, GenerateResult, InitResult, KeyResult,
-    ListResult, RestoreResult, ShowResult, StatsResult, VerifyResult, VersionResult,
+    ListResult, RestoreResult, ServeResult, ShowResult, StatsResult, VerifyResult, VersionResult,
 };
 
 type Make = fn() -> Schema;
 
 /// Command and schema.
-const SCHEMAS: [(&str, Make); 14] = [
+const SCHEMAS: [(&str, Make); 15] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
     ("demo", schema::<DemoResult>),
@@ -22,6 +22,7 @@ const SCHEMAS: [(&str, Make); 14] = [
     ("key", schema::<KeyResult>),
     ("list", schema::<ListResult>),
     ("restore", schema::<RestoreResult>),
+    ("serve", schema::<ServeResult>),
     ("show", schema::<ShowResult>),
     ("stats", schema::<StatsResult>),
     ("strongroom", schema::<()>),
