@@ -69,7 +69,7 @@ pub use monitor::{Event, Monitor, Silent, Step};
 pub use nbd::{
     Answer, Ask, Channel, Chosen, Endpoint, Expecting, Export, Fault, Listen, ListenError, Listener, NbdClient, NbdError,
     NbdOptions, NbdUri, Negotiated, Piece, Progress, ReplyError, ServerLimits, ServerTls, ServerTlsFiles, SessionEnd,
-    Shared, Socket, Ticket, TlsError, Trust, UriError, Wanted, ZeroHow, negotiate, read_reply, serve_client,
+    Shared, Socket, Ticket, TlsError, Trust, UriError, Wanted, ZeroHow, negotiate, offer, read_reply, serve_client,
     serve_requests, wire as nbd_wire,
 };
 pub use pack_reader::{FrameBuffers, PackError, PackReader};

@@ -19,7 +19,7 @@ pub use client::{
 };
 pub use error::NbdError;
 pub use server::{
-    Chosen, Export, Fault, Listen, ListenError, Listener, Piece, ServerLimits, SessionEnd, Shared, ZeroHow,
+    Chosen, Export, Fault, Listen, ListenError, Listener, Piece, ServerLimits, SessionEnd, Shared, ZeroHow, offer,
     serve_client, serve_requests,
 };
 pub use stream::{Channel, Socket};

@@ -103,6 +103,12 @@ impl<'r> FrameCache<'r> {
         self.reader
     }
 
+    /// Bytes of frames that are kept.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| lock(&shard.kept).bytes as u64).sum()
+    }
+
     /// The frame at `location`.
     pub(super) fn frame(&self, location: Location) -> Result<Arc<CachedFrame>, FrameFault> {
         let key = (location.pack, location.frame);

@@ -10,7 +10,7 @@ use std::{ops::Range, sync::Arc};
 
 pub use handshake::Chosen;
 pub use listener::{Listen, ListenError, Listener};
-pub use session::{SessionEnd, serve_client, serve_requests};
+pub use session::{SessionEnd, offer, serve_client, serve_requests};
 
 use super::wire::Extent;
 

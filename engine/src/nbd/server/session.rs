@@ -67,6 +67,14 @@ pub fn serve_client(
     SessionEnd::Served
 }
 
+/// The handshake in the clear, over any stream: a fuzzer's has no socket. `None`: the client has gone.
+pub fn offer<S: Read + io::Write>(stream: &mut S, exports: &[&dyn Export]) -> io::Result<Option<Chosen>> {
+    match Options::greet(stream, exports, TlsState::None)?.answer(stream)? {
+        Ended::Chosen(chosen) => Ok(Some(chosen)),
+        Ended::Gone | Ended::StartTls => Ok(None),
+    }
+}
+
 fn shake_hands(
     channel: &mut Channel,
     exports: &[&dyn Export],
