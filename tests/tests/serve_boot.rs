@@ -32,9 +32,8 @@ fn kernel() -> Option<(PathBuf, PathBuf)> {
     Some((first(folder.join("boot"), "vmlinuz").unwrap(), first(modules.unwrap(), "").unwrap()))
 }
 
-/// Modules in the order in which they are to be loaded, from the kernel's own list of what needs what.
+/// Modules in the order in which they are to be loaded: each says in itself what it needs.
 fn with_needs(modules: &Path, wanted: &[&str]) -> Vec<PathBuf> {
-    let mut order: Vec<PathBuf> = Vec::new();
     let mut all = Vec::new();
     let mut folders = vec![modules.join("kernel")];
     while let Some(folder) = folders.pop() {
@@ -44,16 +43,32 @@ fn with_needs(modules: &Path, wanted: &[&str]) -> Vec<PathBuf> {
         }
     }
     let stem = |path: &Path| path.file_name().unwrap().to_str().unwrap().split(".ko").next().unwrap().replace('-', "_");
-    let mut add = |name: &str| {
-        // Built into the kernel: nothing to load.
-        if let Some(path) = all.iter().find(|path| stem(path) == name)
-            && !order.contains(path)
-        {
-            order.push(path.clone());
+    let mut order: Vec<PathBuf> = Vec::new();
+    let mut waiting: Vec<String> = wanted.iter().rev().map(|name| (*name).to_owned()).collect();
+    while let Some(name) = waiting.pop() {
+        // What is not there is built into the kernel.
+        let Some(path) = all.iter().find(|path| stem(path) == name) else { continue };
+        if order.contains(path) {
+            continue;
         }
-    };
-    wanted.iter().for_each(|name| add(name));
+        let needs: Vec<String> = needs(path).into_iter().filter(|need| !order.iter().any(|path| stem(path) == *need)).collect();
+        let there = |need: &String| all.iter().any(|path| stem(path) == *need);
+        match needs.iter().any(there) {
+            true => waiting.extend(std::iter::once(name).chain(needs)),
+            false => order.push(path.clone()),
+        }
+    }
     order
+}
+
+/// Names after `depends=` in a module.
+fn needs(module: &Path) -> Vec<String> {
+    let bytes = fs::read(module).unwrap();
+    let key = b"\0depends=";
+    let Some(at) = bytes.windows(key.len()).position(|window| window == key) else { return Vec::new() };
+    let list = bytes[at + key.len()..].split(|byte| *byte == 0).next().unwrap();
+    let list = String::from_utf8_lossy(list).replace('-', "_");
+    list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// What PID 1 does: load drivers, mount the disk, say what is on it, write to it, switch off.
@@ -82,12 +97,8 @@ fn initramfs(site: &Site, modules: &Path) -> PathBuf {
     for applet in ["sh", "mount", "umount", "insmod", "cat", "echo", "sleep", "sync", "poweroff"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    // In the order of what needs what.
-    let wanted = [
-        "virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "crc16",
-        "crc32c_generic", "crc32c_intel", "libcrc32c", "mbcache", "jbd2", "ext4",
-    ];
-    let modules = with_needs(modules, &wanted);
+    // ext4 asks for its checksum by name, not as something that it needs.
+    let modules = with_needs(modules, &["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]);
     for path in &modules {
         let name = path.file_name().unwrap();
         fs::copy(path, root.join("modules").join(name)).unwrap();

@@ -241,8 +241,10 @@ impl TlsChannel {
         while tls.wants_write() {
             tls.write_tls(&mut &*socket).map_err(TlsError::Handshake)?;
         }
-        let session = Mutex::new(Session { tls, plain: Vec::new(), at: 0 });
-        Ok(Self { socket, session, order: Mutex::new(()) })
+        let mut session = Session { tls, plain: Vec::new(), at: 0 };
+        // The other side's first bytes may have come with the end of its handshake.
+        session.decrypt().map_err(TlsError::Handshake)?;
+        Ok(Self { socket, session: Mutex::new(session), order: Mutex::new(()) })
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -263,14 +265,8 @@ impl TlsChannel {
             let mut session = lock(&self.session);
             while !piece.is_empty() {
                 session.tls.read_tls(&mut piece)?;
-                let state = session.tls.process_new_packets().map_err(io::Error::other)?;
-                let length = session.plain.len();
-                session.plain.resize(length + state.plaintext_bytes_to_read(), 0);
-                let Session { tls, plain, .. } = &mut *session;
-                if let Some(room) = plain.get_mut(length..) {
-                    tls.reader().read_exact(room)?;
-                }
-                if state.peer_has_closed() && session.at == session.plain.len() {
+                let has_closed = session.decrypt()?;
+                if has_closed && session.at == session.plain.len() {
                     return Ok(0);
                 }
             }
@@ -308,6 +304,17 @@ impl TlsChannel {
 }
 
 impl Session {
+    /// Takes over what has been decrypted; whether the other side has said good-bye.
+    fn decrypt(&mut self) -> io::Result<bool> {
+        let state = self.tls.process_new_packets().map_err(io::Error::other)?;
+        let length = self.plain.len();
+        self.plain.resize(length + state.plaintext_bytes_to_read(), 0);
+        if let Some(room) = self.plain.get_mut(length..) {
+            self.tls.reader().read_exact(room)?;
+        }
+        Ok(state.peer_has_closed())
+    }
+
     fn take(&mut self, into: &mut [u8]) -> Option<usize> {
         let there = self.plain.get(self.at..).unwrap_or_default();
         if there.is_empty() {
