@@ -8,7 +8,7 @@
 //! | `output` | the two forms of every result: a document for programs, text for people |
 //! | `selector`, `units`, `secrets`, `vm_home_file`, `folders` | one notation each |
 //! | `progress`, `signals` | what happens while the engine works |
-//! | `failure`, `exit` | what went wrong, and the number it ends with |
+//! | `failure`, `nbd_failure`, `exit` | what went wrong, and the number it ends with |
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod exit;
 mod failure;
 mod folders;
 mod hardening;
+mod nbd_failure;
 mod opening;
 mod output;
 mod progress;

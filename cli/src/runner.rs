@@ -91,6 +91,9 @@ impl Voice {
     }
 
     fn say(&self, done: &Done) -> io::Result<()> {
+        if done.said {
+            return Ok(());
+        }
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
             let ending = Ending {

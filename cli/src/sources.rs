@@ -1,4 +1,4 @@
-//! What can be backed up: raw images and block devices. What only looks raw is told apart.
+//! What can be backed up: raw images, block devices and NBD exports. What only looks raw is told apart.
 
 use std::{
     fs::File,
@@ -6,16 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::{DiskSource, RawImage};
+use engine::{DiskSource, NbdOptions, NbdSource, NbdUri, RawImage};
 
-use crate::{args::NamedPath, exit::Exit, failure::Failure};
+use crate::{args::NamedPath, exit::Exit, failure::Failure, nbd_failure::nbd_failure};
 
 /// A disk to back up: its name, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedSource {
     /// The disk's name.
     pub name: String,
-    /// The image or device.
+    /// The image or device, or an NBD URI.
     pub path: PathBuf,
 }
 
@@ -25,10 +25,6 @@ pub fn name_sources(
     sources: &[String],
     disks: &[NamedPath],
 ) -> Result<(String, Vec<NamedSource>), Failure> {
-    if let Some(uri) = sources.iter().chain(disks.iter().map(|disk| &disk.path)).find(|source| is_nbd(source)) {
-        return Err(Failure::not_built("reading from NBD")
-            .with_advice(format!("copy it to a file first: nbdcopy {uri} web01.img")));
-    }
     let numbered = |(number, path): (usize, &String)| NamedSource { name: format!("disk{number}"), path: path.into() };
     let mut named: Vec<NamedSource> = sources.iter().enumerate().map(numbered).collect();
     named.extend(disks.iter().map(|disk| NamedSource { name: disk.name.clone(), path: disk.path.clone().into() }));
@@ -38,6 +34,7 @@ pub fn name_sources(
         return Err(Failure::invalid(format!("two disks are called {twice}"), "give each disk a name of its own"));
     }
     let only_stem = || match sources {
+        [uri] if NbdUri::is_meant(uri) => NbdUri::parse(uri).ok().map(|uri| uri.export).filter(|name| !name.is_empty()),
         [only] => Path::new(only).file_stem().and_then(|stem| stem.to_str()).map(str::to_owned),
         _ => None,
     };
@@ -47,12 +44,11 @@ pub fn name_sources(
     }
 }
 
-fn is_nbd(source: &str) -> bool {
-    ["nbd://", "nbds://", "nbd+unix://", "nbds+unix://"].iter().any(|scheme| source.starts_with(scheme))
-}
-
 /// Opens a source. `raw_for_certain`: the operator says so, whatever it begins with.
 pub fn open(source: &NamedSource, raw_for_certain: bool) -> Result<Box<dyn DiskSource>, Failure> {
+    if let Some(uri) = source.path.to_str().filter(|text| NbdUri::is_meant(text)) {
+        return open_nbd(&source.name, uri);
+    }
     let image = RawImage::open(&source.path).map_err(|error| {
         Failure::new(
             Exit::Invalid,
@@ -73,6 +69,24 @@ pub fn open(source: &NamedSource, raw_for_certain: bool) -> Result<Box<dyn DiskS
         ));
     }
     Ok(Box::new(image))
+}
+
+/// Connects to an export. It is a disk whatever it begins with: somebody serves it as one.
+fn open_nbd(disk: &str, text: &str) -> Result<Box<dyn DiskSource>, Failure> {
+    let uri = NbdUri::parse(text).map_err(|error| {
+        let advice = "write nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH";
+        Failure::new(Exit::Invalid, error, format!("{disk} = {text}"), advice)
+    })?;
+    let source = NbdSource::open(&uri, NbdOptions::default()).map_err(|error| nbd_failure(&error, disk, &uri))?;
+    if source.bytes() == 0 {
+        return Err(Failure::new(
+            Exit::Invalid,
+            "the export is empty (0 bytes)",
+            format!("{disk} = {uri}"),
+            "name a disk",
+        ));
+    }
+    Ok(Box::new(source))
 }
 
 /// The container format that the first bytes tell of.
@@ -116,8 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn an_nbd_source_is_not_built() {
-        assert_eq!(name_sources(Some("x"), &texts(&["nbd://h/e"]), &[]).unwrap_err().exit, Exit::Unsupported);
+    fn an_nbd_source_gives_the_name_of_its_export() {
+        let (vm, _) = name_sources(None, &texts(&["nbd+unix:///web01?socket=/run/x.sock"]), &[]).unwrap();
+        assert_eq!(vm, "web01");
+        assert!(name_sources(None, &texts(&["nbd://h"]), &[]).is_err());
+        let source = NamedSource { name: "disk0".to_owned(), path: "nbd://h/e?colour=red".into() };
+        assert!(open(&source, false).is_err_and(|failure| failure.exit == Exit::Invalid));
     }
 
     #[test]

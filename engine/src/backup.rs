@@ -179,6 +179,7 @@ impl BackupError {
             Self::Job(_) => Kind::Invalid,
             Self::Disk { source: StoreDiskError::Interrupted, .. } => Kind::Interrupted,
             Self::Disk { source: StoreDiskError::Write(error), .. } => error.kind(),
+            Self::Disk { source: StoreDiskError::Source(error), .. } => error.kind(),
             Self::Disk { .. } | Self::BadExtents { .. } => Kind::Failed,
             Self::Home(error) => error.kind(),
             Self::Session(error) => error.kind(),

@@ -2,11 +2,11 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | conductors: one walk each, on one screen | `backup`, `restore`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
+//! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
 //! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk` |
 //! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `heartbeat`, `read_error` |
-//! | ground | `store`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
+//! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
 //!
 //! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
 
@@ -29,6 +29,7 @@ mod listing;
 mod log;
 mod map_walk;
 mod monitor;
+mod nbd;
 mod pack_reader;
 mod pack_sink;
 mod pipeline;
@@ -38,6 +39,7 @@ mod read_error;
 mod repository;
 mod restore;
 mod retention;
+mod serve;
 mod session;
 mod source;
 mod state_folder;
@@ -70,6 +72,12 @@ pub use log::{
 };
 pub use map_walk::{Found, MapWalk, Visitor};
 pub use monitor::{Event, Monitor, Silent, Step};
+pub use nbd::{
+    Answer, Ask, Channel, Chosen, Endpoint, Expecting, Export, Fault, Listen, ListenError, Listener, NbdClient,
+    NbdError, NbdOptions, NbdUri, Negotiated, Piece, Progress, ReplyError, ServerLimits, ServerTls, ServerTlsFiles,
+    SessionEnd, Shared, Socket, Ticket, TlsError, Trust, UriError, Wanted, ZeroHow, negotiate, offer, read_reply,
+    serve_client, serve_requests, wire as nbd_wire,
+};
 pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
 pub use pipeline::StoreDiskError;
@@ -85,16 +93,19 @@ pub use restore::{
     restore, restore_home,
 };
 pub use retention::{Candidate, Keep, Period, Reason, Rules, retain};
+pub use serve::{
+    OverlayError, OverlayPlace, ServeError, ServeJob, ServeOptions, ServeReport, ServeUntil, Served, Trouble, serve,
+};
 pub use session::SessionError;
-pub use source::{DiskSource, MemorySource, RawImage, SourceError, SourceOpenError};
+pub use source::{DiskSource, MemorySource, NbdSource, RawImage, SourceError, SourceOpenError};
 pub use state_folder::{SessionLock, StateFolder, StateFolderError, VmLock};
 pub use store::{
     Caps, Deleted, Listed, LocalStore, MemoryStore, Name, NameKind, Prefix, PutNew, Reaction, ReadOnlyStore, Store,
     StoreError,
 };
 pub use target::{
-    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NullTarget, Room, Space, Start, Target, TargetError,
-    check_file_name,
+    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NbdTarget, NullTarget, Room, Space, Start, Target,
+    TargetError, check_file_name,
 };
 pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
 pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_without_key};

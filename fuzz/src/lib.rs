@@ -16,9 +16,9 @@ pub use seeds::seeds;
 pub use targets::{
     chunker::chunker_block, chunker::chunker_fastcdc, disk_map::map_node, disk_map::map_root, disk_map::segment_map,
     frame::frame, frame::frame_round_trip, log::log_body, log::log_entry, metadata::metadata_chunk,
-    metadata::restore_point, metadata::vm_home, metadata::vm_identity, pack::pack_directory, pack::pack_footer,
-    pack::pack_head, pack::pack_round_trip, public::config, public::key_slot, public::key_slot_content,
-    public::recovery_key,
+    metadata::restore_point, metadata::vm_home, metadata::vm_identity, nbd::nbd_client, nbd::nbd_server,
+    pack::pack_directory, pack::pack_footer, pack::pack_head, pack::pack_round_trip, public::config, public::key_slot,
+    public::key_slot_content, public::recovery_key,
 };
 pub use vectors::inputs_of_vectors;
 
@@ -70,6 +70,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "map_node", run: map_node, vectors: Some("map_node") },
     Target { name: "map_root", run: map_root, vectors: Some("map_root") },
     Target { name: "metadata_chunk", run: metadata_chunk, vectors: Some("restore_point") },
+    Target { name: "nbd_client", run: nbd_client, vectors: None },
+    Target { name: "nbd_server", run: nbd_server, vectors: None },
     Target { name: "pack_directory", run: pack_directory, vectors: None },
     Target { name: "pack_footer", run: pack_footer, vectors: Some("pack") },
     Target { name: "pack_head", run: pack_head, vectors: Some("pack") },

@@ -11,7 +11,12 @@ use repo_format::{
 
 use crate::{
     seal::REPOSITORY,
-    targets::{KEYS, pack::head_bytes, public::slot_around},
+    targets::{
+        KEYS,
+        nbd::{nbd_session_of_a_client, nbd_session_of_a_server},
+        pack::head_bytes,
+        public::slot_around,
+    },
 };
 
 const CHUNKING: Chunking = Chunking { chunker: ChunkerKind::Block, min_log2: 12, avg_log2: 13, max_log2: 14 };
@@ -35,6 +40,8 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
         "map_node" => vec![node(256), node(1)],
         "map_root" => vec![root(1), root(3 << 24), root(300 << 24), root(u64::MAX)],
         "metadata_chunk" | "restore_point" => vec![point(), home()],
+        "nbd_client" => vec![nbd_session_of_a_server()],
+        "nbd_server" => vec![nbd_session_of_a_client()],
         "pack_directory" => vec![directory()],
         "pack_footer" => footers(),
         "pack_head" => vec![head_bytes()],

@@ -5,6 +5,7 @@ pub(crate) mod disk_map;
 pub(crate) mod frame;
 pub(crate) mod log;
 pub(crate) mod metadata;
+pub(crate) mod nbd;
 pub(crate) mod pack;
 pub(crate) mod public;
 

@@ -515,6 +515,13 @@ impl OpenFrame {
         HashedChunk::expect(self.class, chunk.id, bytes, keys)
     }
 
+    /// Which chunk the frame's entry has at `index`, and where it lies in [`Self::bytes`]. Whether those bytes are that chunk,
+    /// only [`Self::chunk`] says.
+    pub fn place_of(&self, index: usize) -> Option<(ChunkId, std::ops::Range<usize>)> {
+        let Place { chunk, start } = self.places.get(index)?;
+        Some((chunk.id, *start..*start + to_usize(chunk.length)))
+    }
+
     /// Gives the buffer back for the next frame.
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -49,6 +50,12 @@ impl Site {
     /// A path in the place.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A path in the place that nothing has yet.
+    pub fn fresh(&self, name: &str) -> PathBuf {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        self.path(&format!("{}-{name}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// The same as text.

@@ -34,7 +34,7 @@ pub struct InitArgs {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["sources", "disks"]).required(true))]
 pub struct BackupArgs {
-    /// Raw images or block devices; they become disk0, disk1, …
+    /// Raw images, block devices or NBD URIs (nbd://, nbds://, nbd+unix://); they become disk0, disk1, …
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// The VM's name [default: stem of the only source]
@@ -127,7 +127,7 @@ pub struct RestoreArgs {
     /// Folder for the disks, made if needed; each becomes NAME.img
     #[arg(long, value_name = "FOLDER", conflicts_with = "disks")]
     pub to: Option<PathBuf>,
-    /// A disk and the file or block device it goes to
+    /// A disk and where it goes: a file, a block device, or an NBD URI (nbd://, nbds://, nbd+unix://)
     #[arg(long = "disk", value_name = "NAME=TARGET")]
     pub disks: Vec<NamedPath>,
     /// The newest point at or before this time
@@ -151,6 +151,41 @@ pub struct RestoreArgs {
     /// Show the plan, write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// `strongroom serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Restore point: web01, web01@latest~1, web01@2026-11-20T02:00, or the beginning of an id
+    #[arg(value_name = "SELECTOR")]
+    pub selector: String,
+    /// Only this disk [default: all]
+    #[arg(long = "disk", value_name = "NAME")]
+    pub disks: Vec<String>,
+    /// Listen on a Unix socket that only you can use
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    pub socket: Option<PathBuf>,
+    /// Listen on this address; port 0: any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10809")]
+    pub listen: String,
+    /// Let clients write, into this file (it can be served again) or into memory
+    #[arg(long, value_name = "FILE|memory")]
+    pub overlay: Option<PathBuf>,
+    /// Certificate for TLS, PEM; then no client is let in without TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate of these authorities, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+    /// End when the last client has gone
+    #[arg(long)]
+    pub once: bool,
+    /// Memory for what was opened last
+    #[arg(long, value_name = "SIZE", default_value = "192M", value_parser = units::parse_size)]
+    pub cache: u64,
 }
 
 /// `strongroom verify`

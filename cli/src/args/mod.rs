@@ -16,7 +16,7 @@ use clap::{
 
 pub use commands::{
     BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat, InitArgs,
-    KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
+    KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, ServeArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
 };
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 pub use retention::{ForgetArgs, HoldArgs, PruneArgs, ReleaseArgs, RetentionCommand};
@@ -59,6 +59,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Bring disks of a restore point back
     Restore(RestoreArgs),
+    /// Show the disks of a restore point as NBD exports, without restoring them
+    Serve(ServeArgs),
     /// Prove that what is stored can be restored
     Verify(VerifyArgs),
     /// Show what the repository holds and what that takes
@@ -89,6 +91,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Diff(_) => "diff",
             Self::Restore(_) => "restore",
+            Self::Serve(_) => "serve",
             Self::Verify(_) => "verify",
             Self::Stats(_) => "stats",
             Self::Retention(RetentionCommand::Forget(_)) => "forget",
@@ -174,6 +177,7 @@ fn command_among(typed: &[&str]) -> &'static str {
         Some("show") => "show",
         Some("diff") => "diff",
         Some("restore") => "restore",
+        Some("serve") => "serve",
         Some("verify") => "verify",
         Some("stats") => "stats",
         Some("forget") => "forget",
@@ -250,7 +254,6 @@ mod tests {
         for line in [
             "strongroom vsphere backup web01",
             "strongroom repair",
-            "strongroom serve web01",
             "strongroom key rotate",
             "strongroom restore web01 --in-place",
             "strongroom backup x.img --changed-areas a.json",

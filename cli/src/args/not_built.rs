@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 
-const COMMANDS: [&str; 8] = ["serve", "copy", "repair", "report", "vsphere", "profiles", "hooks", "mount"];
+const COMMANDS: [&str; 7] = ["copy", "repair", "report", "vsphere", "profiles", "hooks", "mount"];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
 const OPTIONS: [&str; 22] = [

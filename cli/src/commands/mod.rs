@@ -12,6 +12,7 @@ mod list;
 mod points;
 mod prune;
 mod restore;
+mod serve;
 mod show;
 mod stats;
 mod verify;
@@ -38,18 +39,29 @@ pub struct Done {
     pub result: Option<Box<dyn Report>>,
     /// Why it did not end well; there may be a result all the same.
     pub failure: Option<Failure>,
+    /// Its result is on standard output already.
+    pub said: bool,
 }
 
 impl Done {
     /// It has a result.
     pub fn with(result: impl Report + 'static) -> Self {
         let result: Box<dyn Report> = Box::new(result);
-        Self { exit: Exit::Done, repository: None, warnings: Vec::new(), result: Some(result), failure: None }
+        Self { result: Some(result), ..Self::empty(Exit::Done) }
     }
 
     /// It has failed.
     pub fn failed(failure: Failure) -> Self {
-        Self { exit: failure.exit, repository: None, warnings: Vec::new(), result: None, failure: Some(failure) }
+        Self { failure: Some(failure.clone()), ..Self::empty(failure.exit) }
+    }
+
+    /// Its result was written while it ran.
+    fn already_said() -> Self {
+        Self { said: true, ..Self::empty(Exit::Done) }
+    }
+
+    fn empty(exit: Exit) -> Self {
+        Self { exit, repository: None, warnings: Vec::new(), result: None, failure: None, said: false }
     }
 
     fn in_repository(self, line: RepositoryLine) -> Self {
@@ -81,6 +93,7 @@ pub fn run(args: &Args) -> Result<Done, Failure> {
         Command::Show(show) => show::run(global, show),
         Command::Diff(diff) => diff::run(global, diff),
         Command::Restore(restore) => restore::run(global, restore),
+        Command::Serve(serve) => serve::run(global, serve),
         Command::Verify(verify) => verify::run(global, verify),
         Command::Stats(stats) => stats::run(global, stats),
         Command::Retention(RetentionCommand::Forget(args)) => forget::run(global, args),
@@ -107,6 +120,23 @@ fn check_absent(path: &Path, option: &str) -> Result<(), Failure> {
             format!("{option}: the file exists"),
             path.display(),
             "name a new file, or move that one away",
+        ));
+    }
+    Ok(())
+}
+
+/// What is written into the repository's folder would be taken for damage, or worse.
+fn refuse_inside_repository(target: &Path, repository: &Path) -> Result<(), Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| absolute(path));
+    let target = absolute(target);
+    let nearest = target.ancestors().skip(1).find_map(|folder| fs::canonicalize(folder).ok());
+    if nearest.is_some_and(|folder| folder.starts_with(real(repository))) {
+        return Err(Failure::new(
+            Exit::Invalid,
+            "the target lies inside the repository",
+            target.display(),
+            "name a place outside it",
         ));
     }
     Ok(())

@@ -1,21 +1,22 @@
 //! `strongroom restore`: disks of a point in time come back, and the VM home beside them.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
 
 use engine::{
-    BadExtents, FileTarget, FileTargetOptions, IfExists, Reader, RestoreError, RestoreJob, RestoreOptions,
-    RestoreReport, ShownPoint, Space, Target, restore, restore_home, show,
+    BadExtents, FileTarget, FileTargetOptions, IfExists, NbdOptions, NbdTarget, NbdUri, Reader, RestoreError,
+    RestoreJob, RestoreOptions, RestoreReport, ShownPoint, Space, Target, restore, restore_home, show,
 };
 use repo_format::DiskRecord;
 
 use super::{
     Done, check_absent,
     points::{Chosen, choose_parsed, parse},
+    refuse_inside_repository,
     verify::{problem_line, range_line},
     warning, write_private,
 };
@@ -23,6 +24,7 @@ use crate::{
     args::{GlobalArgs, RestoreArgs},
     exit::Exit,
     failure::Failure,
+    nbd_failure::nbd_failure,
     opening,
     output::{RestoreDisk, RestoreResult},
     progress::{Mode, Progress},
@@ -50,7 +52,11 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
         .map_err(|error| Failure::of(&error, error.kind(), format!("point {}, {place}", chosen.id)))?;
     let goals = goals(args, &chosen, &shown, place)?;
     for goal in &goals {
-        refuse_inside_repository(&goal.path, &repository)?;
+        match &goal.place {
+            Place::Path(path) => refuse_inside_repository(path, &repository)?,
+            Place::Nbd(uri) if !args.overwrite => return Err(overwritten(uri)),
+            Place::Nbd(_) => {}
+        }
     }
     let bad: u64 = goals.iter().map(|goal| goal.record.bad_bytes).sum();
     if bad > 0 && args.accept_loss.is_none() {
@@ -95,9 +101,7 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
             if disk.tail_bytes > 0 {
                 let text = format!(
                     "{} is larger than {}: its last {} bytes are as they were",
-                    goal.path.display(),
-                    disk.name,
-                    disk.tail_bytes
+                    goal.place, disk.name, disk.tail_bytes
                 );
                 warnings.push(warning("tail", text));
             }
@@ -140,7 +144,47 @@ fn selector_of(args: &RestoreArgs) -> Result<Selector, Failure> {
 /// One disk and where it goes.
 struct Goal<'p> {
     record: &'p DiskRecord,
-    path: PathBuf,
+    place: Place,
+}
+
+/// Where a disk goes.
+enum Place {
+    /// A file or device.
+    Path(PathBuf),
+    /// An export of an NBD server.
+    Nbd(NbdUri),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        if !NbdUri::is_meant(text) {
+            return Ok(Self::Path(PathBuf::from(text)));
+        }
+        NbdUri::parse(text)
+            .map(Self::Nbd)
+            .map_err(|error| Failure::invalid(error, "--disk NAME=nbd://HOST[:PORT]/EXPORT"))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Nbd(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Nbd(uri) => write!(f, "{uri}"),
+        }
+    }
+}
+
+/// An export holds something already, as a device does.
+fn overwritten(uri: &NbdUri) -> Failure {
+    Failure::new(Exit::Invalid, "an NBD export is written over; nothing was written", uri, "add --overwrite")
 }
 
 fn goals<'p>(
@@ -158,11 +202,8 @@ fn goals<'p>(
         })
     };
     if !args.disks.is_empty() {
-        if let Some(uri) = args.disks.iter().find(|disk| disk.path.contains("://")) {
-            return Err(Failure::not_built("restoring to NBD").with_advice(format!("--disk {}=FILE", uri.name)));
-        }
         let goal =
-            |disk: &crate::args::NamedPath| Ok(Goal { record: find(&disk.name)?, path: PathBuf::from(&disk.path) });
+            |disk: &crate::args::NamedPath| Ok(Goal { record: find(&disk.name)?, place: Place::parse(&disk.path)? });
         return args.disks.iter().map(goal).collect();
     }
     let Some(folder) = &args.to else { return Ok(Vec::new()) };
@@ -175,10 +216,10 @@ fn goals<'p>(
         engine::check_file_name(&name).map_err(|error| {
             Failure::new(Exit::Invalid, error, folder.display(), format!("--disk {}=FILE", record.name))
         })?;
-        Ok(Goal { record, path: folder.join(name) })
+        Ok(Goal { record, place: Place::Path(folder.join(name)) })
     };
     let goals = wanted.into_iter().map(goal).collect::<Result<Vec<Goal<'_>>, Failure>>()?;
-    let mut paths: Vec<&Path> = goals.iter().map(|goal| goal.path.as_path()).collect();
+    let mut paths: Vec<&Path> = goals.iter().filter_map(|goal| goal.place.path()).collect();
     paths.sort_unstable();
     if paths.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
         return Err(Failure::invalid("two disks would get one file name", "give each its file: --disk NAME=FILE"));
@@ -192,29 +233,10 @@ fn file_name(disk: &str) -> String {
     disk.chars().map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
-/// A restore into the repository would be taken for damage, or worse.
-fn refuse_inside_repository(target: &Path, repository: &Path) -> Result<(), Failure> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| absolute(path));
-    let target = absolute(target);
-    let nearest = target.ancestors().skip(1).find_map(|folder| fs::canonicalize(folder).ok());
-    if nearest.is_some_and(|folder| folder.starts_with(real(repository))) {
-        return Err(Failure::new(
-            Exit::Invalid,
-            "the target lies inside the repository",
-            target.display(),
-            "name a place outside it",
-        ));
-    }
-    Ok(())
-}
-
 fn refuse_existing(goals: &[Goal<'_>], args: &RestoreArgs) -> Result<(), Failure> {
-    match goals
-        .iter()
-        .find(|goal| !args.overwrite && fs::symlink_metadata(&goal.path).is_ok_and(|about| about.is_file()))
-    {
-        Some(goal) => Err(exists(&goal.path)),
+    let mut paths = goals.iter().filter_map(|goal| goal.place.path());
+    match paths.find(|path| !args.overwrite && fs::symlink_metadata(path).is_ok_and(|about| about.is_file())) {
+        Some(path) => Err(exists(path)),
         None => Ok(()),
     }
 }
@@ -231,7 +253,7 @@ fn exists(path: &Path) -> Failure {
 fn planned(goal: &Goal<'_>) -> Result<RestoreDisk, Failure> {
     Ok(RestoreDisk {
         name: goal.record.name.clone(),
-        target: goal.path.display().to_string(),
+        target: goal.place.to_string(),
         size_bytes: goal.record.bytes,
         written_bytes: 0,
         skipped_bytes: 0,
@@ -292,9 +314,18 @@ fn restore_disks(
         space: if args.no_sparse { Space::Reserved } else { Space::Sparse },
     };
     let target = |goal: &Goal<'_>| {
-        let target = FileTarget::at(&goal.path, options)
-            .map_err(|error| target_failure(&error, &goal.record.name, &goal.path))?;
-        Ok((goal.record.name.clone(), Arc::new(target) as Arc<dyn Target>))
+        let name = goal.record.name.clone();
+        let target: Arc<dyn Target> = match &goal.place {
+            Place::Path(path) => {
+                let target = FileTarget::at(path, options);
+                Arc::new(target.map_err(|error| target_failure(&error, &name, &goal.place.to_string()))?)
+            }
+            Place::Nbd(uri) => {
+                let target = NbdTarget::open(uri, NbdOptions::default());
+                Arc::new(target.map_err(|error| nbd_failure(&error, &name, uri))?)
+            }
+        };
+        Ok((name, target))
     };
     let disks = goals.iter().map(target).collect::<Result<Vec<_>, Failure>>()?;
     let bad_extents = if args.accept_loss.is_some() { BadExtents::AcceptAsZeros } else { BadExtents::Refuse };
@@ -302,7 +333,7 @@ fn restore_disks(
     restore(reader, &job, &RestoreOptions { threads, bad_extents }, progress).map_err(|error| match &error {
         RestoreError::Target { disk, source } => {
             let goal = goals.iter().find(|goal| goal.record.name == *disk);
-            target_failure(source, disk, goal.map_or(Path::new("the target"), |goal| goal.path.as_path()))
+            target_failure(source, disk, &goal.map_or_else(|| "the target".to_owned(), |goal| goal.place.to_string()))
         }
         RestoreError::BadExtents { .. } => {
             Failure { exit: Exit::Refused, ..Failure::of(&error, error.kind(), &chosen.vm) }
@@ -315,25 +346,29 @@ fn restore_disks(
 }
 
 fn place_of(goals: &[Goal<'_>]) -> String {
-    goals.iter().map(|goal| goal.path.display().to_string()).collect::<Vec<_>>().join(", ")
+    goals.iter().map(|goal| goal.place.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn target_failure(error: &engine::TargetError, disk: &str, path: &Path) -> Failure {
+fn target_failure(error: &engine::TargetError, disk: &str, place: &str) -> Failure {
     use engine::TargetError;
     match error {
         TargetError::Exists { path } => exists(path),
         TargetError::TooSmall { .. } => {
             Failure::of(error, error.kind(), disk).with_advice("name a target of at least the disk's size")
         }
-        TargetError::Full { .. } => Failure::of(error, error.kind(), path.display())
+        TargetError::Full { .. } => Failure::of(error, error.kind(), place)
             .with_advice("make room and run the same command again: it continues"),
-        _ => Failure::of(error, error.kind(), format!("{disk} -> {}", path.display())),
+        _ => Failure::of(error, error.kind(), format!("{disk} -> {place}")),
     }
 }
 
 /// The zeros that stand for what could not be read are listed beside the disk, so that nobody takes them for data.
 fn list_bad(disk: &engine::RestoredDisk, goal: &Goal<'_>) -> Result<String, Failure> {
-    let mut list = goal.path.clone().into_os_string();
+    let Some(path) = goal.place.path() else {
+        let ranges: Vec<String> = disk.bad.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
+        return Ok(format!("{}: these bytes were never read and are zeros now: {}", disk.name, ranges.join(", ")));
+    };
+    let mut list = path.to_owned().into_os_string();
     list.push(".bad");
     let list = PathBuf::from(list);
     let lines: String =
@@ -357,7 +392,7 @@ fn list_bad(disk: &engine::RestoredDisk, goal: &Goal<'_>) -> Result<String, Fail
 fn lines(report: &RestoreReport, goals: &[Goal<'_>]) -> Vec<RestoreDisk> {
     let line = |(disk, goal): (&engine::RestoredDisk, &Goal<'_>)| RestoreDisk {
         name: disk.name.clone(),
-        target: goal.path.display().to_string(),
+        target: goal.place.to_string(),
         size_bytes: disk.bytes,
         written_bytes: disk.written_bytes,
         skipped_bytes: disk.skipped_bytes,

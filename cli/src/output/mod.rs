@@ -8,6 +8,7 @@ mod human;
 mod results;
 mod retention;
 mod schema;
+mod serve_result;
 
 use std::io::{self, Write};
 
@@ -21,6 +22,7 @@ pub use results::{
 };
 pub use retention::{FateLine, ForgetResult, HeldLine, HoldResult, PruneDoneLine, PrunePlanLine, PruneResult};
 pub use schema::write_schemas;
+pub use serve_result::{ServeResult, ServeUri};
 
 /// A result: one struct, two forms.
 pub trait Report {

@@ -6,14 +6,14 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{
     BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, ForgetResult, GenerateResult, HoldResult,
-    InitResult, KeyResult, ListResult, PruneResult, RestoreResult, ShowResult, StatsResult, VerifyResult,
+    InitResult, KeyResult, ListResult, PruneResult, RestoreResult, ServeResult, ShowResult, StatsResult, VerifyResult,
     VersionResult,
 };
 
 type Make = fn() -> Schema;
 
 /// Command and schema.
-const SCHEMAS: [(&str, Make); 18] = [
+const SCHEMAS: [(&str, Make); 19] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
     ("demo", schema::<DemoResult>),
@@ -27,6 +27,7 @@ const SCHEMAS: [(&str, Make); 18] = [
     ("prune", schema::<PruneResult>),
     ("release", schema::<HoldResult>),
     ("restore", schema::<RestoreResult>),
+    ("serve", schema::<ServeResult>),
     ("show", schema::<ShowResult>),
     ("stats", schema::<StatsResult>),
     ("strongroom", schema::<()>),

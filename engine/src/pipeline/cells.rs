@@ -34,6 +34,11 @@ impl ReadPlan {
         touching.map(move |range| range.start.max(start)..range.end.min(end))
     }
 
+    /// The ranges.
+    pub(crate) fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
+    }
+
     /// Bytes to read in all.
     pub(crate) fn bytes(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()

@@ -81,6 +81,7 @@ pub(crate) fn store_disk(
         .num_threads(threads)
         .build()
         .map_err(|error| StoreDiskError::Threads(error.to_string()))?;
+    job.source.will_read(job.plan.ranges(), 1 << job.segment_log2);
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let (finished, segments) = bounded::<Result<Finished, StoreDiskError>>(4 * threads);

@@ -113,8 +113,8 @@ impl<'a> SegmentWorker<'a> {
                 self.read_bytes += piece.end - piece.start;
                 self.take_in(&piece, read)
             }
-            Err(error @ SourceError::Shrunk { .. }) => Err(error.into()),
             Err(SourceError::Read { .. }) => self.cell_by_cell(piece),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -146,8 +146,8 @@ impl<'a> SegmentWorker<'a> {
             let into = self.window.get_mut(read.clone()).unwrap_or_default();
             match self.job.source.read_at(cell.start, into) {
                 Ok(()) => return Ok(CellRead::Good),
-                Err(error @ SourceError::Shrunk { .. }) => return Err(error.into()),
                 Err(SourceError::Read { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(CellRead::Bad)

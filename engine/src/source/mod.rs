@@ -1,11 +1,15 @@
 //! Where disks come from: something with a size, a list of what is allocated, and reads at an offset.
 
 mod memory;
+mod nbd;
 mod raw_image;
 
 use std::{io, ops::Range};
 
+use crate::{error::Kind, nbd::NbdError};
+
 pub use memory::MemorySource;
+pub use nbd::NbdSource;
 pub use raw_image::{RawImage, SourceOpenError};
 
 /// Why a source could not be read.
@@ -27,6 +31,33 @@ pub enum SourceError {
         /// Where the bytes ended.
         offset: u64,
     },
+    /// The server behind the source is gone, or is not one: this says nothing about the bytes.
+    #[error("{source} (at byte {offset} of the disk)")]
+    Nbd {
+        /// Where we were.
+        offset: u64,
+        /// What went wrong.
+        source: NbdError,
+    },
+    /// There is no such list of what changed.
+    #[error("the source has no dirty bitmap {bitmap:?}; it has {}", if there.is_empty() { "none".to_owned() } else { there.join(", ") })]
+    NoBitmap {
+        /// What was asked for.
+        bitmap: String,
+        /// What there is.
+        there: Vec<String>,
+    },
+}
+
+impl SourceError {
+    /// How to react.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } | Self::Shrunk { .. } => Kind::Failed,
+            Self::Nbd { source, .. } => source.kind(),
+            Self::NoBitmap { .. } => Kind::Missing,
+        }
+    }
 }
 
 /// A disk to back up. Reads come from several threads at once.
@@ -41,4 +72,15 @@ pub trait DiskSource: Send + Sync {
 
     /// Fills `into` from `offset`.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError>;
+
+    /// What will be read: `ranges`, ascending, in stretches that begin at multiples of `stretch_bytes`; each stretch from its
+    /// beginning to its end, several at a time. A source with latency asks for it ahead.
+    fn will_read(&self, ranges: &[Range<u64>], stretch_bytes: u64) {
+        let _ = (ranges, stretch_bytes);
+    }
+
+    /// Ranges that changed since the dirty bitmap was begun: ascending, apart from each other, inside the disk.
+    fn dirty_extents(&self, bitmap: &str) -> Result<Vec<Range<u64>>, SourceError> {
+        Err(SourceError::NoBitmap { bitmap: bitmap.to_owned(), there: Vec::new() })
+    }
 }

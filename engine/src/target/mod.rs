@@ -4,16 +4,18 @@
 
 mod file;
 mod memory;
+mod nbd;
 mod null;
 
 use std::{io, ops::Range, path::PathBuf};
 
 use repo_format::HashedChunk;
 
-use crate::error::Kind;
+use crate::{error::Kind, nbd::NbdError};
 
 pub use file::{FileTarget, FileTargetOptions, IfExists, Space, check_file_name};
 pub use memory::{Ending, MemoryTarget};
+pub use nbd::NbdTarget;
 pub use null::NullTarget;
 
 /// What a target reads as before anything is written to it.
@@ -129,6 +131,13 @@ pub enum TargetError {
         /// What was answered.
         source: io::Error,
     },
+    /// The server behind the target.
+    #[error(transparent)]
+    Nbd {
+        /// What went wrong.
+        #[from]
+        source: NbdError,
+    },
     /// The calls came in an order that has no meaning.
     #[error("{} was used before it was made ready", path.display())]
     NotReady {
@@ -149,6 +158,7 @@ impl TargetError {
             | Self::TooSmall { .. } => Kind::Invalid,
             Self::Full { .. } => Kind::Unavailable,
             Self::Io { .. } => Kind::Failed,
+            Self::Nbd { source } => source.kind(),
             Self::NotReady { .. } => Kind::Bug,
         }
     }
