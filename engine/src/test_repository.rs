@@ -165,6 +165,8 @@ impl TestRepository {
                 stored_bytes: None,
                 changed_bytes: None,
                 change_id: None,
+                base: None,
+                audit: None,
             });
         }
         let identity = VmIdentity::named(vm).unwrap();

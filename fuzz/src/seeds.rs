@@ -1,7 +1,7 @@
 //! What each target begins with, besides the test vectors: whole objects, so that mutations stay close to what is right.
 
 use repo_format::{
-    AddedSlot, AttemptId, Checkpoint, ChunkId, ChunkRef, ChunkerKind, Chunking, Class, Commit, Completeness,
+    AddedSlot, AuditRecord, AttemptId, Checkpoint, ChunkId, ChunkRef, ChunkerKind, Chunking, Class, Commit, Completeness,
     Compression, Compressor, Condemn, Config, Consistency, Damaged, Delete, Digest, DiskHome, DiskRecord, EntryHeader,
     Extent, FileName, Forget, FrameBuilder, HashedChunk, Hold, KeyChange, LogEntry, MapGeometry, MapNode, MapRoot,
     Moved, NewPack, Nvram, Open, Orphan, PackBuilder, PackClose, PackHead, PackLayout, PackName, PackOrdinal, Pin,
@@ -190,6 +190,8 @@ fn point() -> Vec<u8> {
         stored_bytes: Some(8),
         changed_bytes: Some(9),
         change_id: Some("52/3".to_owned()),
+        base: Some(id(10)),
+        audit: Some(AuditRecord { one_in: 30, segments: 4, misses: 1 }),
     };
     let point = RestorePoint {
         vm,

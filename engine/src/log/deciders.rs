@@ -1,7 +1,7 @@
 //! What to write, given what exists: pure functions, so that drivers, models and tests share them.
 
 use repo_format::{
-    AddedSlot, ChunkId, Commit, Completeness, KeyChange, NewPack, Open, PackOrdinal, Record, SessionId, SlotId,
+    AddedSlot, ChunkId, Commit, Completeness, KeyChange, NewPack, Open, PackOrdinal, Pin, Record, SessionId, SlotId,
     VmIdentity,
 };
 
@@ -60,6 +60,14 @@ pub fn decide_open(
             program_version: Some(program_version.to_owned()),
         }),
     )
+}
+
+/// A session relies on a point: as long as it goes on, nothing of that point may go.
+pub fn decide_pin(state: &State, session: SessionId, point: ChunkId) -> Result<Vec<Record>, Refusal> {
+    if !state.point(&point).is_some_and(super::state::PointState::is_live) {
+        return Err(Refusal::Invalid(format!("point {point} is not there any more")));
+    }
+    checked(state, Record::Pin(Pin { session, point }))
 }
 
 /// A restore point comes into being, next in its VM's chain.

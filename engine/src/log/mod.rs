@@ -20,7 +20,7 @@ use repo_format::{Digest, Keyring};
 use crate::store::Store;
 
 pub use append::Appended;
-pub use deciders::{CommitDraft, Refusal, decide_close, decide_commit, decide_key_change, decide_open};
+pub use deciders::{CommitDraft, Refusal, decide_close, decide_commit, decide_key_change, decide_open, decide_pin};
 pub use error::LogError;
 pub use head::LogHead;
 pub use state::{
