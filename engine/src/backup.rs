@@ -2,6 +2,8 @@
 
 mod base;
 mod disk;
+#[cfg(test)]
+mod tests;
 
 use repo_format::{
     ChunkId, Class, Completeness, Compression, Consistency, DiskRecord, RestorePoint, VmIdentity,

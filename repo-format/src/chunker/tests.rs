@@ -146,8 +146,10 @@ proptest! {
             if kept < run.len() {
                 for other in [noise(77, 1 << 17), vec![run[kept - 1]; 1 << 17]] {
                     let changed = [&run[start..kept], &other].concat();
-                    let end = chunker.cut(&changed, address + start as u64, RunEnd::Beyond);
+                    let at = address + start as u64;
+                    let end = chunker.cut(&changed, at, RunEnd::Beyond);
                     prop_assert_eq!(end, Some(length));
+                    prop_assert_eq!(chunker.cut(&run[start..kept], at, RunEnd::Beyond), Some(length));
                 }
             }
             start += length;
