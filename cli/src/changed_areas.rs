@@ -11,25 +11,85 @@ use std::{
 use engine::{ChangedAreas, ChangedAreasError};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::{exit::Exit, failure::Failure};
+use crate::{exit::Exit, failure::Failure, output::WarningLine};
 
 /// A line of a list is no longer than this.
 const LINE_BYTES_MAX: u64 = 4096;
 
 /// What a list says of one disk.
 #[derive(Debug, PartialEq, Eq)]
-pub struct AreaList {
+struct AreaList {
     /// The areas.
-    pub areas: ChangedAreas,
+    areas: ChangedAreas,
     /// The file holds nothing at all, not even an empty list.
-    pub is_empty_file: bool,
+    is_empty_file: bool,
     /// Lines name the disks they are of.
-    pub names_disks: bool,
+    names_disks: bool,
+}
+
+/// Lists for the disks of one VM.
+#[derive(Debug, Default)]
+pub struct AreaLists {
+    /// The areas, by the names of the disks.
+    pub areas: Vec<(String, ChangedAreas)>,
+    /// What a person should know.
+    pub warnings: Vec<WarningLine>,
+}
+
+/// Reads what `--changed-areas` names: `DISK=FILE`, or `FILE` for the only disk, or for all if its lines say which.
+/// `disks` are names and sizes.
+pub fn read_all(options: &[String], disks: &[(&str, u64)]) -> Result<AreaLists, Failure> {
+    let mut lists = AreaLists::default();
+    for option in options {
+        let named = option.split_once('=');
+        let of = named.and_then(|(name, path)| disks.iter().find(|disk| disk.0 == name).map(|disk| (disk, path)));
+        match (of, named) {
+            (Some((disk, path)), _) => {
+                lists.add(disk, Path::new(path))?;
+            }
+            (None, Some((name, _))) if !Path::new(option).exists() => {
+                let there: Vec<&str> = disks.iter().map(|disk| disk.0).collect();
+                let what = format!("--changed-areas {option}: there is no disk {name:?}");
+                return Err(Failure::invalid(what, format!("the disks are called {}", there.join(", "))));
+            }
+            (None, _) => lists.add_for_all(disks, option)?,
+        }
+    }
+    Ok(lists)
+}
+
+impl AreaLists {
+    fn add(&mut self, (disk, disk_bytes): &(&str, u64), path: &Path) -> Result<AreaList, Failure> {
+        let list = read(path, disk, *disk_bytes)?;
+        if self.areas.iter().any(|(name, _)| name == disk) {
+            return Err(Failure::invalid(
+                format!("--changed-areas: two lists for {disk}"),
+                "name one list for each disk: --changed-areas DISK=FILE",
+            ));
+        }
+        if list.is_empty_file {
+            let message = format!("{}: an empty file; taken as: nothing has changed on {disk}", path.display());
+            self.warnings.push(WarningLine { code: "empty_list".to_owned(), message });
+        }
+        self.areas.push(((*disk).to_owned(), list.areas.clone()));
+        Ok(list)
+    }
+
+    fn add_for_all(&mut self, disks: &[(&str, u64)], option: &str) -> Result<(), Failure> {
+        for disk in disks {
+            let list = self.add(disk, Path::new(option))?;
+            if disks.len() > 1 && !list.names_disks && !list.is_empty_file {
+                let what = format!("--changed-areas {option}: the list does not say which of {} disks it is of", disks.len());
+                return Err(Failure::invalid(what, "name one list for each disk: --changed-areas DISK=FILE"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with a list.
 #[derive(Debug, thiserror::Error)]
-pub enum AreaListError {
+enum AreaListError {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
@@ -44,7 +104,7 @@ pub enum AreaListError {
 }
 
 /// Reads the list in `path` for the disk called `disk`, which has `disk_bytes`.
-pub fn read(path: &Path, disk: &str, disk_bytes: u64) -> Result<AreaList, Failure> {
+fn read(path: &Path, disk: &str, disk_bytes: u64) -> Result<AreaList, Failure> {
     let list = File::open(path).map_err(AreaListError::Read).and_then(|file| read_list(file, disk, disk_bytes));
     list.map_err(|error| {
         Failure::new(

@@ -83,7 +83,7 @@ pub use repository::{
     open_reader, open_writer,
 };
 pub use restore::{
-    BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
+    BadExtents, RestoreBase, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
     restore, restore_home,
 };
 pub use session::SessionError;
@@ -96,7 +96,7 @@ pub use store::{
 };
 pub use target::{
     Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NullTarget, Room, Space, Start, Target, TargetError,
-    check_file_name,
+    UnwrittenTarget, check_file_name,
 };
 pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
 pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_without_key};

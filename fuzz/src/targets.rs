@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod metadata;
 pub(crate) mod pack;
 pub(crate) mod public;
+pub(crate) mod splice;
 
 use std::sync::LazyLock;
 

@@ -145,6 +145,15 @@ pub struct RestoreArgs {
     /// Replace what is there
     #[arg(long)]
     pub overwrite: bool,
+    /// Change what is there where it lies: compare, and write only what differs
+    #[arg(long, conflicts_with_all = ["overwrite", "to", "no_sparse"], requires = "disks")]
+    pub in_place: bool,
+    /// The restore point that the targets hold: what it shares with the other one is not even read
+    #[arg(long, value_name = "SELECTOR", requires = "in_place")]
+    pub base: Option<String>,
+    /// What has changed on the targets since the base, in the forms of backup
+    #[arg(long, value_name = "[DISK=]FILE", requires = "base")]
+    pub changed_areas: Vec<String>,
     /// Reserve room for holes too
     #[arg(long)]
     pub no_sparse: bool,

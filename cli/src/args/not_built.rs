@@ -7,10 +7,8 @@ const COMMANDS: [&str; 12] = [
 ];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 17] = [
     "--hold",
-    "--in-place",
-    "--base",
     "--verify-after",
     "--since-head",
     "--boot",

@@ -1,6 +1,6 @@
 //! `strongroom backup`: all disks of a VM become one restore point, or none.
 
-use std::{num::NonZeroU64, path::Path, time::Instant};
+use std::{num::NonZeroU64, time::Instant};
 
 use engine::{
     AuditReport, AuditShare, BackupJob, BackupOptions, ChangedAreas, Changes, DiskReport, HowRead, JobDisk, OnBad,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     args::{AuditChoice, BackupArgs, BadChoice, GlobalArgs},
-    changed_areas,
+    changed_areas::{self, AreaLists},
     exit::Exit,
     failure::Failure,
     opening::Opened,
@@ -40,7 +40,8 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
     };
     let disk = |(name, source)| JobDisk { name, uuid: None, source };
     let disks: Vec<JobDisk> = disks.into_iter().map(disk).collect();
-    let lists = read_lists(&args.changed_areas, &disks)?;
+    let sizes: Vec<(&str, u64)> = disks.iter().map(|disk| (disk.name.as_str(), disk.source.bytes())).collect();
+    let lists = changed_areas::read_all(&args.changed_areas, &sizes)?;
     let mut job = BackupJob {
         identity,
         vm_name: vm.clone(),
@@ -57,7 +58,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
     let options = BackupOptions { threads: global.thread_count(), compression: args.compression, on_bad };
     let mut opened = opening::writer(global)?;
     if let Some(parent) = &args.parent {
-        let Lists { areas, warnings } = lists;
+        let AreaLists { areas, warnings } = lists;
         opened.warnings.extend(warnings);
         job.changes = Some(changes(&mut opened, args, parent, areas)?);
     }
@@ -181,52 +182,6 @@ fn how_warning(vm: &str, disk: &DiskReport) -> Option<WarningLine> {
             Some(warning("audit_miss", text))
         }
     }
-}
-
-/// Lists of changed areas, by disk.
-struct Lists {
-    areas: Vec<(String, ChangedAreas)>,
-    warnings: Vec<WarningLine>,
-}
-
-/// Reads what `--changed-areas` names: `DISK=FILE`, or `FILE` for the only disk, or for all if its lines say which.
-fn read_lists(options: &[String], disks: &[JobDisk]) -> Result<Lists, Failure> {
-    let mut lists = Lists { areas: Vec::new(), warnings: Vec::new() };
-    for option in options {
-        let named = option.split_once('=');
-        let of = named.and_then(|(name, path)| disks.iter().find(|disk| disk.name == name).map(|disk| (disk, path)));
-        match (of, named) {
-            (Some((disk, path)), _) => read_list(&mut lists, disk, Path::new(path))?,
-            (None, Some((name, _))) if !Path::new(option).exists() => {
-                let there: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
-                let what = format!("--changed-areas {option}: there is no disk {name:?}");
-                return Err(Failure::invalid(what, format!("the disks are called {}", there.join(", "))));
-            }
-            (None, _) => {
-                for disk in disks {
-                    read_list(&mut lists, disk, Path::new(option))?;
-                }
-            }
-        }
-    }
-    Ok(lists)
-}
-
-fn read_list(lists: &mut Lists, disk: &JobDisk, path: &Path) -> Result<(), Failure> {
-    let list = changed_areas::read(path, &disk.name, disk.source.bytes())?;
-    if lists.areas.iter().any(|(name, _)| *name == disk.name) {
-        // The same disk twice, or one file for all disks that does not say whose its areas are.
-        return Err(Failure::invalid(
-            format!("--changed-areas: two lists for {}", disk.name),
-            "name one list for each disk: --changed-areas DISK=FILE",
-        ));
-    }
-    if list.is_empty_file {
-        let text = format!("{}: the list is an empty file; taken as: nothing has changed on {}", path.display(), disk.name);
-        lists.warnings.push(warning("empty_list", text));
-    }
-    lists.areas.push((disk.name.clone(), list.areas));
-    Ok(())
 }
 
 /// Finds the parent. One that cannot be found is a wrong command line: a guessed parent would be silent corruption.

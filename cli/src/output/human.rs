@@ -311,8 +311,15 @@ impl Human for RestoreResult {
         for disk in &self.disks {
             let verb = if self.dry_run { "would become" } else { "->" };
             write!(out, "{} {verb} {}  {}", clean(&disk.name), clean(&disk.target), size(disk.size_bytes))?;
-            if !self.dry_run {
+            // A dry run that has compared knows what would be written.
+            if !self.dry_run || disk.written_bytes + disk.skipped_bytes + disk.zeroed_bytes > 0 {
                 write!(out, "  written {}  zeros {}", size(disk.written_bytes), size(disk.hole_bytes))?;
+            }
+            if disk.zeroed_bytes > 0 {
+                write!(out, "  made zero {}", size(disk.zeroed_bytes))?;
+            }
+            if disk.shared_bytes > 0 {
+                write!(out, "  not looked at {}", size(disk.shared_bytes))?;
             }
             if disk.skipped_bytes > 0 {
                 write!(out, "  there already {}", size(disk.skipped_bytes))?;

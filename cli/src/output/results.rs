@@ -419,10 +419,14 @@ pub struct RestoreDisk {
     pub size_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Bytes that an earlier run had written.
+    /// Bytes that were right already: an earlier run had written them, or they were so in place.
     pub skipped_bytes: u64,
     /// Bytes that are zero.
     pub hole_bytes: u64,
+    /// Bytes that were something else in place, and are zeros now.
+    pub zeroed_bytes: u64,
+    /// Bytes that were not looked at, because the base has them too.
+    pub shared_bytes: u64,
     /// Stretches that could not be read when they were backed up; zeros now.
     pub bad: Vec<RangeLine>,
     /// Stretches that could not be read now; the file is called NAME.part.
