@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod changed_areas;
 mod commands;
 mod exit;
 mod failure;

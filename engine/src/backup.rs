@@ -1,23 +1,31 @@
 //! The backup conductor: the whole walk of a VM into the repository, on one screen.
 
-use repo_format::{
-    ChunkId, Chunker, Class, Completeness, Compression, Consistency, DiskRecord, MapGeometry, RestorePoint, VmIdentity,
-};
+mod base;
+mod disk;
+#[cfg(test)]
+mod tests;
+
+use repo_format::{ChunkId, Class, Completeness, Compression, Consistency, DiskRecord, RestorePoint, VmIdentity};
 
 use crate::{
     captured_home::{CapturedHome, HomeError, store_home},
     error::Kind,
-    frame_writer::{FrameWriter, WriteError},
+    frame_writer::WriteError,
     log::LogHead,
     monitor::{Event, Monitor},
     pack_sink::SinkError,
-    pipeline::{DiskJob, ReadPlan, StoreDiskError, StoredDisk, store_disk},
+    pipeline::StoreDiskError,
     repository::Writer,
     session::{PointDraft, Session, SessionError},
     source::DiskSource,
     state_folder::StateFolderError,
     verdict::{Verdict, judge},
 };
+
+use base::Base;
+pub use base::{Changes, FullRead};
+pub use disk::{AuditReport, HowRead};
+use disk::{DiskPlan, ReadDisk, store_one_disk};
 
 /// A session that somebody has ended, or whose packs a prune has removed, is followed by another, this often.
 const SESSIONS_MAX: u32 = 5;
@@ -40,6 +48,8 @@ pub struct BackupJob {
     pub vm_name: String,
     /// Its disks.
     pub disks: Vec<JobDisk>,
+    /// What has changed since an earlier point; `None`: read the disks whole.
+    pub changes: Option<Changes>,
     /// What surrounds the disks.
     pub home: Option<CapturedHome>,
     /// The operator's mark on the point.
@@ -91,6 +101,10 @@ pub struct DiskReport {
     pub stored_bytes: u64,
     /// Root of the disk map.
     pub map_root: ChunkId,
+    /// Whole or by changed areas.
+    pub how: HowRead,
+    /// What the audit of the changed areas has found, if there was one.
+    pub audit: Option<AuditReport>,
 }
 
 /// What a backup has done.
@@ -128,6 +142,24 @@ pub enum BackupError {
     /// No disk, or two of one name.
     #[error("{0}")]
     Job(String),
+    /// The parent is no point of this repository.
+    #[error("{vm}: the parent {parent} is not a restore point of this repository, or it was forgotten")]
+    UnknownParent {
+        /// The VM.
+        vm: String,
+        /// What was named as the parent.
+        parent: ChunkId,
+    },
+    /// What has changed on one VM says nothing of another.
+    #[error("{vm}: the parent {parent} is a restore point of {other}")]
+    ParentOfOtherVm {
+        /// The VM.
+        vm: String,
+        /// The parent.
+        parent: ChunkId,
+        /// Whose point it is.
+        other: String,
+    },
     /// A disk cannot be read or stored.
     #[error("{vm} {disk}: {source}")]
     Disk {
@@ -176,10 +208,11 @@ impl BackupError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Busy { .. } => Kind::Busy,
-            Self::Job(_) => Kind::Invalid,
+            Self::Job(_) | Self::UnknownParent { .. } | Self::ParentOfOtherVm { .. } => Kind::Invalid,
             Self::Disk { source: StoreDiskError::Interrupted, .. } => Kind::Interrupted,
             Self::Disk { source: StoreDiskError::Write(error), .. } => error.kind(),
             Self::Disk { source: StoreDiskError::Source(error), .. } => error.kind(),
+            Self::Disk { source: StoreDiskError::Base(error), .. } => error.kind(),
             Self::Disk { .. } | Self::BadExtents { .. } => Kind::Failed,
             Self::Home(error) => error.kind(),
             Self::Session(error) => error.kind(),
@@ -238,12 +271,17 @@ pub fn rehearse_backup(
     monitor: &dyn Monitor,
 ) -> Result<BackupReport, BackupError> {
     check_job(job)?;
-    let number = writer.state().newest_of(&job.identity).map_or(1, |newest| newest.number.saturating_add(1));
+    let number = next_number(&writer, job);
     let started_ms = writer.environment().clock.now_ms();
     let mut session = Session::rehearse(&mut writer)?;
     let (_, report) = store_vm(&mut session, job, options, monitor, started_ms)?;
     let stored_bytes = session.flush()?.stored_bytes();
     Ok(BackupReport { number, stored_bytes, ..report })
+}
+
+/// The number that the new point will have in its VM's chain.
+fn next_number(writer: &Writer, job: &BackupJob) -> u64 {
+    writer.state().newest_of(&job.identity).map_or(1, |newest| newest.number.saturating_add(1))
 }
 
 /// Stores disks, VM home and the point's record; nothing of it exists before the commit.
@@ -254,9 +292,12 @@ fn store_vm(
     monitor: &dyn Monitor,
     started_ms: u64,
 ) -> Result<(PointDraft, BackupReport), BackupError> {
+    let base = job.changes.as_ref().map(|changes| Base::pin(session, job, changes)).transpose()?;
     let mut metadata = session.frame_writer(Class::Metadata, options.compression)?;
-    let plans = read_plans(session, job)?;
-    let total_bytes = plans.iter().map(ReadPlan::bytes).sum();
+    let number = next_number(session.writer(), job);
+    let plan = |disk| DiskPlan::of(session, job, disk, base.as_ref(), number);
+    let plans = job.disks.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+    let total_bytes = plans.iter().map(DiskPlan::bytes).sum();
     monitor.event(&Event::Phase { name: "backup", total_bytes });
     let mut disks = Vec::new();
     for (disk, plan) in job.disks.iter().zip(plans) {
@@ -267,17 +308,17 @@ fn store_vm(
             bytes: disk.source.bytes(),
             data_bytes,
         });
-        let stored = store_one_disk(session, job, disk, plan, options, monitor, &mut metadata)?;
+        let read = store_one_disk(session, job, disk, plan, options, monitor, &mut metadata)?;
         monitor.event(&Event::DiskFinished {
             vm: &job.vm_name,
             disk: &disk.name,
-            read_bytes: stored.read_bytes,
-            stored_bytes: stored.written.stored_bytes,
+            read_bytes: read.stored.read_bytes,
+            stored_bytes: read.stored.written.stored_bytes,
         });
-        disks.push((disk, stored));
+        disks.push((disk, read));
     }
     let home = job.home.as_ref().map(|home| store_home(session, home, &mut metadata)).transpose()?;
-    let bad = disks.iter().any(|(_, stored)| stored.bad_bytes > 0);
+    let bad = disks.iter().any(|(_, read)| read.stored.bad_bytes > 0);
     let home_lacks_a_part = job.home.as_ref().is_some_and(CapturedHome::is_incomplete);
     let completeness = if bad || home_lacks_a_part { Completeness::Incomplete } else { Completeness::Whole };
     let environment = session.writer().environment();
@@ -286,7 +327,7 @@ fn store_vm(
         program_version: Some(environment.program.clone()),
         vm_name: job.vm_name.clone(),
         tag: job.tag.clone(),
-        disks: disks.iter().map(|(disk, stored)| disk_record(disk, stored)).collect(),
+        disks: disks.iter().map(|(disk, read)| disk_record(disk, read)).collect(),
         host: Some(environment.host.clone()),
         vm_home: home.as_ref().map(|(id, _)| *id),
         started_ms,
@@ -302,60 +343,13 @@ fn store_vm(
         number: 0,
         vm_name: job.vm_name.clone(),
         head: session.writer().head(),
-        disks: disks.iter().map(|(disk, stored)| disk_report(disk, stored)).collect(),
+        disks: disks.into_iter().map(|(disk, read)| disk_report(disk, read)).collect(),
         completeness,
         verdict: judge(&point, home.as_ref().map(|(_, home)| home)),
         stored_bytes: 0,
         adopted_packs: session.adopted_packs(),
     };
     Ok((PointDraft { identity: job.identity.clone(), vm_name: job.vm_name.clone(), point: id, completeness }, report))
-}
-
-fn store_one_disk(
-    session: &mut Session<'_>,
-    job: &BackupJob,
-    disk: &JobDisk,
-    plan: ReadPlan,
-    options: &BackupOptions,
-    monitor: &dyn Monitor,
-    metadata: &mut FrameWriter,
-) -> Result<StoredDisk, BackupError> {
-    let config = session.writer().config().clone();
-    let chunker = Chunker::new(&config.chunking, session.writer().keys());
-    let writers = (0..options.threads.max(1))
-        .map(|_| session.frame_writer(Class::Data, options.compression))
-        .collect::<Result<Vec<_>, _>>()?;
-    let disk_job = DiskJob {
-        source: disk.source.as_ref(),
-        plan,
-        geometry: MapGeometry::of(disk.source.bytes(), config.segment_log2),
-        chunker: &chunker,
-        chunking: config.chunking,
-        segment_log2: config.segment_log2,
-        monitor,
-    };
-    let stored = store_disk(&disk_job, writers, metadata).map_err(|source| BackupError::Disk {
-        vm: job.vm_name.clone(),
-        disk: disk.name.clone(),
-        source,
-    })?;
-    if stored.bad_bytes > 0 && options.on_bad == OnBad::Fail {
-        let (vm, disk) = (job.vm_name.clone(), disk.name.clone());
-        return Err(BackupError::BadExtents { vm, disk, bad_bytes: stored.bad_bytes });
-    }
-    Ok(stored)
-}
-
-/// The extents of all disks first: totals are exact from the beginning, and an unreadable disk fails before work is done.
-fn read_plans(session: &Session<'_>, job: &BackupJob) -> Result<Vec<ReadPlan>, BackupError> {
-    let cell_bytes = u64::from(session.writer().config().chunking.min_bytes());
-    let plan = |disk: &JobDisk| match disk.source.allocated() {
-        Ok(allocated) => Ok(ReadPlan::new(allocated, disk.source.bytes(), cell_bytes)),
-        Err(source) => {
-            Err(BackupError::Disk { vm: job.vm_name.clone(), disk: disk.name.clone(), source: source.into() })
-        }
-    };
-    job.disks.iter().map(plan).collect()
 }
 
 fn check_job(job: &BackupJob) -> Result<(), BackupError> {
@@ -380,7 +374,8 @@ fn keep_finished_packs(session: Session<'_>, error: BackupError) -> BackupError 
     }
 }
 
-fn disk_record(disk: &JobDisk, stored: &StoredDisk) -> DiskRecord {
+fn disk_record(disk: &JobDisk, read: &ReadDisk) -> DiskRecord {
+    let stored = &read.stored;
     DiskRecord {
         name: disk.name.clone(),
         uuid: disk.uuid.clone(),
@@ -393,10 +388,13 @@ fn disk_record(disk: &JobDisk, stored: &StoredDisk) -> DiskRecord {
         stored_bytes: Some(stored.written.stored_bytes),
         changed_bytes: Some(stored.changed_bytes),
         change_id: None,
+        base: read.base(),
+        audit: read.audit_record(),
     }
 }
 
-fn disk_report(disk: &JobDisk, stored: &StoredDisk) -> DiskReport {
+fn disk_report(disk: &JobDisk, read: ReadDisk) -> DiskReport {
+    let ReadDisk { stored, how, audit } = read;
     DiskReport {
         name: disk.name.clone(),
         bytes: disk.source.bytes(),
@@ -408,5 +406,7 @@ fn disk_report(disk: &JobDisk, stored: &StoredDisk) -> DiskReport {
         novel_bytes: stored.written.novel_bytes,
         stored_bytes: stored.written.stored_bytes,
         map_root: stored.root,
+        how,
+        audit,
     }
 }

@@ -50,6 +50,13 @@ pub(crate) struct Written {
     pub(crate) stored_bytes: u64,
 }
 
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, other: Self) {
+        self.novel_bytes += other.novel_bytes;
+        self.stored_bytes += other.stored_bytes;
+    }
+}
+
 /// Whether the chunk was known before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {

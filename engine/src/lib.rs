@@ -3,18 +3,20 @@
 //! | row | rooms |
 //! |---|---|
 //! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
-//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk` |
-//! | stages | `pipeline`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
+//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit` |
+//! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `heartbeat`, `read_error` |
-//! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges` |
+//! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges`, `changed_areas` |
 //!
 //! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
 
 mod aligned;
+mod audit;
 mod backup;
 mod byte_ranges;
 mod captured_home;
 mod catalog;
+mod changed_areas;
 mod clock;
 mod dedup;
 mod entropy;
@@ -27,6 +29,7 @@ mod index_sync;
 mod keys_admin;
 mod listing;
 mod log;
+mod map_edit;
 mod map_walk;
 mod monitor;
 mod nbd;
@@ -36,12 +39,15 @@ mod pipeline;
 mod problem;
 mod prune;
 mod read_error;
+mod read_plan;
 mod repository;
 mod restore;
 mod retention;
+mod run_cutter;
 mod serve;
 mod session;
 mod source;
+mod splice;
 mod state_folder;
 mod store;
 mod target;
@@ -50,11 +56,14 @@ mod test_repository;
 mod verdict;
 mod verify;
 
+pub use audit::AuditShare;
 pub use backup::{
-    BackupError, BackupJob, BackupOptions, BackupReport, DiskReport, JobDisk, OnBad, backup, rehearse_backup,
+    AuditReport, BackupError, BackupJob, BackupOptions, BackupReport, Changes, DiskReport, FullRead, HowRead, JobDisk,
+    OnBad, backup, rehearse_backup,
 };
 pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError};
 pub use catalog::CatalogError;
+pub use changed_areas::{ChangedAreas, ChangedAreasError};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random};
 pub use error::Kind;
@@ -89,8 +98,8 @@ pub use repository::{
     open_reader, open_writer,
 };
 pub use restore::{
-    BadExtents, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
-    restore, restore_home,
+    BadExtents, RestoreBase, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk,
+    RestoredHome, restore, restore_home,
 };
 pub use retention::{Candidate, Keep, Period, Reason, Rules, retain};
 pub use serve::{
@@ -98,6 +107,7 @@ pub use serve::{
 };
 pub use session::SessionError;
 pub use source::{DiskSource, MemorySource, NbdSource, RawImage, SourceError, SourceOpenError};
+pub use splice::splice_segment;
 pub use state_folder::{SessionLock, StateFolder, StateFolderError, VmLock};
 pub use store::{
     Caps, Deleted, Listed, LocalStore, MemoryStore, Name, NameKind, Prefix, PutNew, Reaction, ReadOnlyStore, Store,
@@ -105,7 +115,7 @@ pub use store::{
 };
 pub use target::{
     Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NbdTarget, NullTarget, Room, Space, Start, Target,
-    TargetError, check_file_name,
+    TargetError, UnwrittenTarget, check_file_name,
 };
 pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
 pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_without_key};

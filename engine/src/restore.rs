@@ -20,7 +20,9 @@ use repo_format::{ChunkId, DiskRecord, Extent, FormatError, MetadataKind, Restor
 
 use crate::{
     byte_ranges,
+    changed_areas::ChangedAreas,
     error::Kind,
+    listing::{DiffError, changed_ranges_of, partner},
     map_walk::{Found, MapWalk, Visitor},
     monitor::{Event, Monitor, Step},
     problem::{Costs, Part, Problem, is_loss},
@@ -40,6 +42,17 @@ pub struct RestoreJob {
     pub point: ChunkId,
     /// Disks of it by name, and where each goes.
     pub disks: Vec<(String, Arc<dyn Target>)>,
+    /// What the targets hold already, as far as somebody knows; `None`: they are read and compared.
+    pub base: Option<RestoreBase>,
+}
+
+/// A point that the targets of a restore in place hold, but for what has changed since.
+#[derive(Clone, Debug)]
+pub struct RestoreBase {
+    /// The point.
+    pub point: ChunkId,
+    /// What has changed on the targets since, by disk; a disk that is not named is as it was.
+    pub areas: Vec<(String, ChangedAreas)>,
 }
 
 /// How to bring it back.
@@ -84,6 +97,10 @@ pub struct RestoredDisk {
     pub skipped_bytes: u64,
     /// Bytes that are zero.
     pub hole_bytes: u64,
+    /// Bytes of a target in place that were something else and are zeros now.
+    pub zeroed_bytes: u64,
+    /// Bytes that were not looked at: the base has them, too.
+    pub shared_bytes: u64,
     /// Stretches that could not be read when they were backed up; zeros now.
     pub bad: Vec<Range<u64>>,
     /// Stretches that could not be read now; the target is not named.
@@ -190,7 +207,12 @@ pub fn restore(
     check_room(job, &records)?;
     let starts = start_targets(job, &walks)?;
 
-    let total_bytes = records.iter().map(|disk| disk.data_bytes.unwrap_or(disk.bytes)).sum();
+    let wanted = wanted_ranges(reader, job, &records, monitor)?;
+    let disk_bytes = |(disk, wanted): (&&DiskRecord, &Option<Vec<Range<u64>>>)| match wanted {
+        Some(ranges) => ranges.iter().map(byte_ranges::length).sum(),
+        None => disk.data_bytes.unwrap_or(disk.bytes),
+    };
+    let total_bytes = records.iter().zip(&wanted).map(disk_bytes).sum::<u64>();
     monitor.event(&Event::Phase { name: "restore", total_bytes });
     let destinations = destinations(job, &starts);
     let counts = records.iter().map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect();
@@ -198,8 +220,8 @@ pub fn restore(
     let writer = Writer { reader, destinations: &destinations, threads, monitor, reasons, lost: Vec::new(), counts };
     let mut gather =
         Gather { writer, window: Window::default(), disks: Vec::new(), accepted: options.bad_extents, monitor };
-    for ((record, walk), start) in records.iter().zip(&walks).zip(&starts) {
-        gather.disk(record, walk, *start)?;
+    for (((record, walk), start), wanted) in records.iter().zip(&walks).zip(&starts).zip(wanted) {
+        gather.disk(record, walk, *start, wanted)?;
     }
     gather.write_window()?;
     finish(job, &record, gather)
@@ -270,13 +292,64 @@ fn start_targets(job: &RestoreJob, walks: &[Opened<'_>]) -> Result<Vec<Option<St
     job.disks.iter().zip(walks).map(start).collect()
 }
 
+/// What of each disk has to be looked at: where the point differs from the base, and what has changed since; `None`: all.
+fn wanted_ranges(
+    reader: &Reader,
+    job: &RestoreJob,
+    records: &[&DiskRecord],
+    monitor: &dyn Monitor,
+) -> Result<Vec<Option<Vec<Range<u64>>>>, RestoreError> {
+    let Some(base) = &job.base else { return Ok(vec![None; records.len()]) };
+    let read = read_point(reader, base.point);
+    let before = match read {
+        Err(error) if !is_loss(error.kind()) => return Err(error.into()),
+        other => other.map_err(|error| error.to_string()),
+    };
+    let wanted = |record: &&DiskRecord| {
+        let ranges = match &before {
+            Ok(before) => ranges_of_disk(reader, &before.disks, record, base)?,
+            Err(error) => Err(error.clone()),
+        };
+        Ok(ranges.inspect_err(|why| warn_compared(monitor, &record.name, why)).ok())
+    };
+    records.iter().map(wanted).collect()
+}
+
+/// An unusable base costs time, nothing else.
+fn warn_compared(monitor: &dyn Monitor, disk: &str, why: &str) {
+    let message = format!("{disk}: the base cannot be used, so all of the target is compared: {why}");
+    monitor.event(&Event::Warning { code: "base_not_used", message });
+}
+
+/// Where `record` differs from its disk in the base or that has changed since, or why that cannot be said.
+fn ranges_of_disk(
+    reader: &Reader,
+    before: &[DiskRecord],
+    record: &DiskRecord,
+    base: &RestoreBase,
+) -> Result<Result<Vec<Range<u64>>, String>, RestoreError> {
+    let Some(before) = partner(before, record) else { return Ok(Err("it has no such disk".to_owned())) };
+    if before.bytes != record.bytes {
+        return Ok(Err(format!("the disk has {} bytes there", before.bytes)));
+    }
+    let mut ranges = match changed_ranges_of(reader, before, record) {
+        Ok(ranges) => ranges,
+        Err(error) if is_loss(error.kind()) => return Ok(Err(error.to_string())),
+        Err(DiffError::Read(error)) => return Err(error.into()),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let areas = base.areas.iter().filter(|(name, _)| *name == record.name);
+    ranges.extend(areas.flat_map(|(_, areas)| areas.ranges().iter().cloned()));
+    Ok(Ok(byte_ranges::coalesced(ranges)))
+}
+
 fn destinations<'j>(job: &'j RestoreJob, starts: &[Option<Start>]) -> Vec<Destination<'j>> {
     let disks = job.disks.iter().zip(starts);
     disks
         .map(|((name, target), start)| Destination {
             name,
             target: target.as_ref(),
-            resumed: *start == Some(Start::Resumed),
+            resumed: matches!(start, Some(Start::Resumed | Start::InPlace { .. })),
         })
         .collect()
 }
@@ -291,9 +364,15 @@ struct Gather<'j> {
 }
 
 impl Gather<'_> {
-    fn disk(&mut self, record: &DiskRecord, walk: &Opened<'_>, start: Option<Start>) -> Result<(), RestoreError> {
+    fn disk(
+        &mut self,
+        record: &DiskRecord,
+        walk: &Opened<'_>,
+        start: Option<Start>,
+        wanted: Option<Vec<Range<u64>>>,
+    ) -> Result<(), RestoreError> {
         let tail_bytes = match start {
-            Some(Start::Foreign { tail_bytes }) => tail_bytes,
+            Some(Start::Foreign { tail_bytes } | Start::InPlace { tail_bytes }) => tail_bytes,
             _ => 0,
         };
         if tail_bytes > 0 {
@@ -310,6 +389,8 @@ impl Gather<'_> {
             written_bytes: 0,
             skipped_bytes: 0,
             hole_bytes: 0,
+            zeroed_bytes: 0,
+            shared_bytes: 0,
             bad: Vec::new(),
             lost: Vec::new(),
             tail_bytes,
@@ -317,11 +398,24 @@ impl Gather<'_> {
         match walk {
             Err(error) => self.lose(disk, 0..record.bytes, error),
             Ok(walk) => {
-                let zeroed = start == Some(Start::Zeros);
-                let holes_advance = record.data_bytes.is_none();
-                let mut visitor = DiskVisitor { gather: self, walk, disk, zeroed, holes_advance, zeros: 0..0 };
-                walk.for_each_segment(0..walk.segment_count(), &mut visitor)?;
+                let zeros_are = match start {
+                    Some(Start::Zeros) => Zeros::There,
+                    Some(Start::InPlace { .. }) => Zeros::LookedFor,
+                    _ => Zeros::Written,
+                };
+                let holes_advance = record.data_bytes.is_none() || wanted.is_some();
+                let segments = segments_of(walk, wanted.as_deref());
+                let (zeros, looked_at) = (0..0, 0);
+                let mut visitor =
+                    DiskVisitor { gather: self, walk, disk, zeros_are, holes_advance, zeros, wanted, looked_at };
+                for segments in segments {
+                    walk.for_each_segment(segments, &mut visitor)?;
+                }
                 visitor.flush_zeros()?;
+                let shared_bytes = record.bytes.saturating_sub(visitor.looked_at);
+                if let Some(report) = self.report_of(disk) {
+                    report.shared_bytes = shared_bytes;
+                }
             }
         }
         Ok(())
@@ -341,15 +435,40 @@ impl Gather<'_> {
     }
 }
 
+/// The segments that hold any of `ranges`; all if there are none to choose from.
+fn segments_of(walk: &MapWalk<'_>, ranges: Option<&[Range<u64>]>) -> Vec<Range<u64>> {
+    let Some(ranges) = ranges else { return vec![0..walk.segment_count()] };
+    let segment_bytes = 1_u64 << walk.root().segment_log2.min(63);
+    let mut segments = Vec::new();
+    for range in ranges {
+        byte_ranges::push(&mut segments, range.start / segment_bytes..range.end.div_ceil(segment_bytes));
+    }
+    segments
+}
+
+/// What has to be done so that a range reads as zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zeros {
+    /// Nothing.
+    There,
+    /// What holds something else becomes zeros.
+    LookedFor,
+    /// All of it becomes zeros.
+    Written,
+}
+
 struct DiskVisitor<'g, 'j, 'w> {
     gather: &'g mut Gather<'j>,
     walk: &'w MapWalk<'w>,
     disk: u32,
-    /// Holes need no writing.
-    zeroed: bool,
+    zeros_are: Zeros,
     holes_advance: bool,
     /// Zeros not written yet: neighbouring holes become one call.
     zeros: Range<u64>,
+    /// What is to be looked at; `None` is everything.
+    wanted: Option<Vec<Range<u64>>>,
+    /// Bytes of the extents that were.
+    looked_at: u64,
 }
 
 impl DiskVisitor<'_, '_, '_> {
@@ -365,7 +484,7 @@ impl DiskVisitor<'_, '_, '_> {
     }
 
     fn zero(&mut self, range: Range<u64>) -> Result<(), RestoreError> {
-        if self.zeroed {
+        if self.zeros_are == Zeros::There {
             return Ok(());
         }
         if self.zeros.end != range.start {
@@ -384,11 +503,43 @@ impl DiskVisitor<'_, '_, '_> {
         let destination = usize::try_from(self.disk).ok().and_then(|disk| self.gather.writer.destinations.get(disk));
         let Some(destination) = destination else { return Ok(()) };
         let wrong = |source| RestoreError::Target { disk: destination.name.to_owned(), source };
-        destination.target.zero_at(range).map_err(wrong)
+        if self.zeros_are == Zeros::Written {
+            return destination.target.zero_at(range).map_err(wrong);
+        }
+        let mut zeroed_bytes = 0;
+        for data in destination.target.holds_data(&range).map_err(wrong)? {
+            zeroed_bytes += byte_ranges::length(&data);
+            destination.target.zero_at(data).map_err(wrong)?;
+        }
+        if let Some(report) = self.gather.report_of(self.disk) {
+            report.zeroed_bytes += zeroed_bytes;
+        }
+        Ok(())
     }
 
-    fn extent(&mut self, offset: u64, extent: &Extent) -> Result<(), RestoreError> {
-        let range = offset..offset + u64::from(extent.length());
+    /// The parts of an extent that are to be looked at: a chunk is one whole, a hole is not.
+    fn wanted_of(&self, range: Range<u64>, extent: &Extent) -> Vec<Range<u64>> {
+        let Some(wanted) = &self.wanted else { return vec![range] };
+        let first = wanted.partition_point(|wanted| wanted.end <= range.start);
+        let touching = wanted.iter().skip(first).take_while(|wanted| wanted.start < range.end);
+        let parts: Vec<Range<u64>> =
+            touching.map(|wanted| wanted.start.max(range.start)..wanted.end.min(range.end)).collect();
+        match extent {
+            Extent::Hole { .. } => parts,
+            _ if parts.is_empty() => parts,
+            _ => vec![range],
+        }
+    }
+
+    fn part(&mut self, range: Range<u64>, extent: &Extent) -> Result<(), RestoreError> {
+        for part in self.wanted_of(range, extent) {
+            self.looked_at += byte_ranges::length(&part);
+            self.extent(part, extent)?;
+        }
+        Ok(())
+    }
+
+    fn extent(&mut self, range: Range<u64>, extent: &Extent) -> Result<(), RestoreError> {
         match extent {
             Extent::Hole { .. } => self.hole(range)?,
             Extent::Bad { .. } if self.gather.accepted == BadExtents::AcceptAsZeros => {
@@ -402,7 +553,8 @@ impl DiskVisitor<'_, '_, '_> {
                 self.gather.lose(self.disk, range, &"bad extents that the restore point does not mention")
             }
             Extent::Data(chunk) => {
-                self.gather.window.push(Want { id: chunk.id, offset, length: chunk.length, disk: self.disk });
+                let (id, length) = (chunk.id, chunk.length);
+                self.gather.window.push(Want { id, offset: range.start, length, disk: self.disk });
                 if self.gather.window.is_full() {
                     self.gather.write_window()?;
                 }
@@ -421,13 +573,14 @@ impl Visitor for DiskVisitor<'_, '_, '_> {
         }
         let bytes = self.walk.bytes_of(&segments);
         match found {
-            Found::Hole => self.hole(bytes)?,
+            Found::Hole => self.part(bytes, &Extent::Hole { length: 0 })?,
             Found::Unreadable { error, .. } => self.gather.lose(self.disk, bytes, &error),
             Found::Map { map, .. } => {
                 let mut offset = bytes.start;
                 for extent in map.extents() {
-                    self.extent(offset, extent)?;
-                    offset += u64::from(extent.length());
+                    let range = offset..offset + u64::from(extent.length());
+                    offset = range.end;
+                    self.part(range, extent)?;
                 }
             }
         }

@@ -18,6 +18,7 @@ use crate::{
     heartbeat::Heartbeat,
     log::{
         CommitDraft, LogError, LogHead, PackStatus, Refusal, decide_close, decide_commit, decide_moved, decide_open,
+        decide_pin,
     },
     pack_reader::{FrameBuffers, PackError, PackReader},
     pack_sink::{PackSink, SinkError, StoredPack},
@@ -173,6 +174,19 @@ impl<'w> Session<'w> {
     /// Finished packs taken over from a run that did not end.
     pub(crate) fn adopted_packs(&self) -> u64 {
         self.adopted_packs
+    }
+
+    /// Pins `point` in the log: its maps can be relied on until this session ends. A dry run relies on luck.
+    pub(crate) fn pin(&mut self, point: repo_format::ChunkId) -> Result<(), SessionError> {
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        let environment = self.writer.environment.clone();
+        let id = self.id;
+        self.writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
+            decide_pin(state, id, point)
+        })?;
+        Ok(())
     }
 
     /// A writer of frames of `class`; one per thread and disk.

@@ -165,6 +165,8 @@ impl TestRepository {
                 stored_bytes: None,
                 changed_bytes: None,
                 change_id: None,
+                base: None,
+                audit: None,
             });
         }
         let identity = VmIdentity::named(vm).unwrap();
@@ -297,11 +299,11 @@ impl TestRepository {
 
 const BAD: &[u8] = b"this cell could not be read";
 
-fn secret() -> SlotSecret {
+pub(crate) fn secret() -> SlotSecret {
     SlotSecret::key_file(zeroize::Zeroizing::new(vec![9; 64])).unwrap()
 }
 
-fn environment(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> Environment {
+pub(crate) fn environment(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> Environment {
     Environment {
         store,
         cache: None,

@@ -185,6 +185,8 @@ mod tests {
             stored_bytes: None,
             changed_bytes: None,
             change_id: None,
+            base: None,
+            audit: None,
         }
     }
 

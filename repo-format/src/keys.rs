@@ -4,7 +4,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{ChunkId, Class, FormatError, RepositoryId, envelope::ObjectType};
+use crate::{ChunkId, Class, FormatError, RepositoryId, VmIdentity, codec::Put, envelope::ObjectType};
 
 /// How many repository keys fit a key slot.
 pub const REPOSITORY_KEYS_MAX: usize = 14;
@@ -74,6 +74,7 @@ struct NamingKeys {
     vm_home_binding: Key,
     fingerprint: Key,
     cache_tag: Key,
+    audit_sample: Key,
 }
 
 /// Keys of one epoch: they seal.
@@ -111,6 +112,7 @@ impl NamingKeys {
             vm_home_binding: derive("vm home binding", first),
             fingerprint: derive("fingerprint", first),
             cache_tag: derive("cache tag", first),
+            audit_sample: derive("audit sample", first),
         }
     }
 }
@@ -168,6 +170,14 @@ impl Keyring {
         keyed(&self.naming.cache_tag, bytes)
     }
 
+    /// The order in which the segments of one disk are audited: [`AuditOrder::place`] says when each is due.
+    pub fn audit_order(&self, vm: &VmIdentity, disk: &str) -> AuditOrder {
+        let mut subject = Vec::new();
+        vm.put(&mut subject);
+        subject.put_text(disk);
+        AuditOrder { key: keyed(&self.naming.audit_sample, &subject) }
+    }
+
     /// Ties key id, provider, bundle and NVRAM of a VM together; `bound` is their encoding.
     pub(crate) fn vm_home_binding(&self, bound: &[u8]) -> [u8; 32] {
         keyed(&self.naming.vm_home_binding, bound)
@@ -197,6 +207,21 @@ impl Keyring {
             ObjectType::KeySlot => return None,
         };
         Some(SealKeys { seal, nonce: &keys.nonce })
+    }
+}
+
+/// A keyed order of the segments of one disk, which nobody without the key can foresee.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct AuditOrder {
+    key: Key,
+}
+
+impl AuditOrder {
+    /// The place of `segment` among `places`: below it, and as good as random.
+    pub fn place(&self, segment: u64, places: u64) -> u64 {
+        let hash = keyed(&self.key, &segment.to_le_bytes());
+        let [first, ..] = hash.as_chunks::<8>().0 else { return 0 };
+        u64::from_le_bytes(*first) % places.max(1)
     }
 }
 
@@ -252,6 +277,7 @@ mod tests {
         assert_without!(Keyring: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
         assert_without!(NamingKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
         assert_without!(SealingKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
+        assert_without!(AuditOrder: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
         assert_without!(CutKeys: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
         assert_without!(crate::RecoveryKey: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
         assert_without!(crate::SlotSecret: Clone, std::fmt::Debug, std::fmt::Display, PartialEq);
@@ -273,7 +299,7 @@ mod tests {
         let keys = ring(&RepositoryKeys::generate([5; 32]).with_next_epoch([6; 32]).unwrap());
         let n = &keys.naming;
         let mut all = vec![n.chunk_id_data, n.chunk_id_metadata, n.frame_id, n.cut_hash, n.cut_prf, n.config_mac];
-        all.extend([n.vm_home_binding, n.fingerprint, n.cache_tag]);
+        all.extend([n.vm_home_binding, n.fingerprint, n.cache_tag, n.audit_sample]);
         for s in &keys.sealing {
             all.extend([s.data_seal, s.metadata_seal, s.directory_seal, s.log_seal, s.nonce]);
         }
@@ -304,6 +330,20 @@ mod tests {
         }
         assert_eq!(keys.newest_epoch(), 14);
         assert_eq!(keys.with_next_epoch([15; 32]).err().unwrap().kind, crate::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn every_segment_has_one_place_in_an_audit_order_and_disks_have_different_ones() {
+        let keys = ring(&RepositoryKeys::generate([5; 32]));
+        let vm = VmIdentity::named("web01").unwrap();
+        let places = |disk: &str| (0..3000).map(|segment| keys.audit_order(&vm, disk).place(segment, 30)).collect();
+        let (first, other): (Vec<u64>, Vec<u64>) = (places("disk0"), places("disk1"));
+        for place in 0..30 {
+            let count = first.iter().filter(|found| **found == place).count();
+            assert!((60..150).contains(&count), "{count} of 3000 at place {place}");
+        }
+        assert_ne!(first, other);
+        assert_eq!(keys.audit_order(&vm, "disk0").place(7, 0), 0);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub use frame::{
 };
 pub use ids::{AttemptId, ChunkId, Digest, IdTextError, PackName, RepositoryId, Salt, SessionId, SlotId};
 pub use key_slot::{KdfCost, KeySlot, NewSlot, SLOT_BYTES, SLOT_LABEL_BYTES_MAX, SlotKind, SlotSecret};
-pub use keys::{Keyring, REPOSITORY_KEYS_MAX, RepositoryKeys};
+pub use keys::{AuditOrder, Keyring, REPOSITORY_KEYS_MAX, RepositoryKeys};
 pub use log_entry::{ENTRY_BYTES_MAX, EntryHeader, LogEntry};
 pub use ordinal::PackOrdinal;
 pub use pack::{Directory, Footer, FullPack, PACK_HEAD_BYTES, PackBuilder, PackClose, PackHead, PackLayout};
@@ -66,7 +66,7 @@ pub use record::{
     Pin, Record, Swept, Verified, VerifiedHow,
 };
 pub use recovery_key::RecoveryKey;
-pub use restore_point::{Completeness, Consistency, DiskRecord, RestorePoint};
+pub use restore_point::{AuditRecord, Completeness, Consistency, DiskRecord, RestorePoint};
 pub use stream::Stream;
 pub use vm_home::{DiskHome, Encryption, FileName, Nvram, PolicyEncrypts, SecretBytes, StoragePolicy, VmHome};
 pub use vm_identity::{VmIdentity, VmName};

@@ -90,6 +90,35 @@ pub struct DiskRecord {
     pub changed_bytes: Option<u64>,
     /// From which the source can tell later what changed since.
     pub change_id: Option<String>,
+    /// The point whose map stands for what was not read; missing if the whole disk was read.
+    pub base: Option<ChunkId>,
+    /// What became of the audit of the changed areas.
+    pub audit: Option<AuditRecord>,
+}
+
+/// Segments were read although they were said to be unchanged, and compared with the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Each point audits one in so many segments; each segment is due once in so many points.
+    pub one_in: u64,
+    /// Segments audited for this point.
+    pub segments: u64,
+    /// Those that had changed outside of the changed areas.
+    pub misses: u64,
+}
+
+impl AuditRecord {
+    fn put(self, out: &mut Vec<u8>) {
+        [self.one_in, self.segments, self.misses].into_iter().for_each(|number| out.put_varint(number));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(Self {
+            one_in: reader.varint("audit: one in")?,
+            segments: reader.varint("audit: segments")?,
+            misses: reader.varint("audit: misses")?,
+        })
+    }
 }
 
 /// One state of one VM.
@@ -135,6 +164,8 @@ impl DiskRecord {
         fields.optional(11, self.stored_bytes, number);
         fields.optional(13, self.changed_bytes, number);
         fields.optional(15, self.change_id.as_ref(), text);
+        fields.optional(17, self.base, |out, base| out.extend_from_slice(base.as_bytes()));
+        fields.optional(19, self.audit, |out, audit| audit.put(out));
         fields.finish()
     }
 
@@ -153,6 +184,8 @@ impl DiskRecord {
             stored_bytes: number(11, "stored bytes")?,
             changed_bytes: number(13, "changed bytes")?,
             change_id: record.optional(15, "change id", |reader| reader.text("change id"))?,
+            base: record.optional(17, "base", |reader| reader.array("base").map(ChunkId::from_bytes))?,
+            audit: record.optional(19, "audit", AuditRecord::read)?,
         })
     }
 }

@@ -17,6 +17,19 @@ def _list_of_bytes(cursor: Cursor) -> list[bytes]:
     return cursor.list_(Cursor.bytes_)
 
 
+@dataclass(frozen=True)
+class Audit:
+    one_in: int
+    segments: int
+    misses: int
+
+
+def _audit(cursor: Cursor) -> Audit:
+    audit = Audit(cursor.varint(), cursor.varint(), cursor.varint())
+    cursor.end()
+    return audit
+
+
 POINT_FIELDS = {
     0: Field("vm", vm_identity),
     1: Field("program_version", codec.text, True),
@@ -43,6 +56,8 @@ DISK_FIELDS = {
     11: Field("stored_bytes", codec.varint, True),
     13: Field("changed_bytes", codec.varint, True),
     15: Field("change_id", codec.text, True),
+    17: Field("base", codec.id32, True),
+    19: Field("audit", _audit, True),
 }
 
 
@@ -59,6 +74,8 @@ class Disk:
     stored_bytes: int | None
     changed_bytes: int | None
     change_id: str | None
+    base: bytes | None
+    audit: Audit | None
 
 
 @dataclass(frozen=True)

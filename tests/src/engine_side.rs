@@ -33,6 +33,7 @@ pub fn back_up(
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
         disks: disks.into_iter().map(disk).collect(),
+        changes: None,
         home: None,
         tag: None,
         consistency: Consistency::Unknown,

@@ -1,6 +1,7 @@
 //! What Strongroom promises. One module per promise, one test per claim, its name is the claim.
 
 mod bad_input;
+mod changed_areas;
 mod damage;
 mod file_systems;
 mod house;

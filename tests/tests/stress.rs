@@ -24,6 +24,12 @@ fn night(vm: u64, night: u64) -> Vec<u8> {
     bytes
 }
 
+/// What differs, as lines of `OFFSET LENGTH`.
+fn changed_areas(old: &[u8], new: &[u8]) -> String {
+    let areas = old.chunks(4096).zip(new.chunks(4096)).enumerate().filter(|(_, (old, new))| old != new);
+    areas.map(|(number, (_, new))| format!("{} {}\n", number * 4096, new.len())).collect()
+}
+
 #[test]
 fn three_writers_forget_two_prunes_verify_and_restore_at_once_lose_nothing() {
     let seconds = if full_run() { 60 } else { 10 };
@@ -36,10 +42,24 @@ fn three_writers_forget_two_prunes_verify_and_restore_at_once_lose_nothing() {
         for vm in 0..3 {
             let (site, written) = (&site, &written);
             scope.spawn(move || {
+                let mut before: Option<(String, Vec<u8>)> = None;
                 for number in 0.. {
-                    let image = site.path(&format!("vm{vm}-{number}.img"));
-                    write_full(&image, &night(vm, number));
-                    let point = site.back_up(&format!("vm{vm}"), &image)["point"].as_str().unwrap().to_owned();
+                    let (name, image) = (format!("vm{vm}"), site.path(&format!("vm{vm}-{number}.img")));
+                    let bytes = night(vm, number);
+                    write_full(&image, &bytes);
+                    let changed = before.take().and_then(|(parent, old)| {
+                        let list = site.path(&format!("vm{vm}.changes"));
+                        fs::write(&list, changed_areas(&old, &bytes)).unwrap();
+                        let list = list.to_str().unwrap();
+                        let words = ["--changed-areas", list, "--parent", &parent, image.to_str().unwrap()];
+                        let run = site.run(&[&["--json", "backup", "--vm", &name][..], &words].concat());
+                        // The parent was forgotten meanwhile: then the disk is read whole.
+                        assert!([0, 2].contains(&run.code), "{}", run.stdout);
+                        (run.code == 0).then(|| run.result())
+                    });
+                    let report = changed.unwrap_or_else(|| site.back_up(&name, &image));
+                    let point = report["point"].as_str().unwrap().to_owned();
+                    before = Some((point.clone(), bytes));
                     written.lock().unwrap().push((point, image));
                     if !goes_on() {
                         return;

@@ -52,7 +52,16 @@ pub struct BackupArgs {
     /// Ranges that cannot be read: keep the rest, or fail
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub on_bad: BadChoice,
-    /// Read everything; without changed areas everything is read anyway
+    /// What has changed since the parent, a file: JSON array of {"start","length"}, DiskChangeInfo, or OFFSET LENGTH lines
+    #[arg(long, value_name = "[DISK=]FILE", requires = "parent")]
+    pub changed_areas: Vec<String>,
+    /// The restore point that the changed areas are counted from
+    #[arg(long, value_name = "SELECTOR", requires = "changed_areas")]
+    pub parent: Option<String>,
+    /// How much of what is said to be unchanged is read and compared; 0: nothing [default: one segment in 30]
+    #[arg(long, value_name = "N%", requires = "changed_areas")]
+    pub audit: Option<AuditChoice>,
+    /// Read everything, and tell what differs from the changed areas; without them everything is read anyway
     #[arg(long)]
     pub read_all: bool,
     /// Take a source as raw whatever it begins with
@@ -136,6 +145,15 @@ pub struct RestoreArgs {
     /// Replace what is there
     #[arg(long)]
     pub overwrite: bool,
+    /// Change what is there where it lies: compare, and write only what differs
+    #[arg(long, conflicts_with_all = ["overwrite", "to", "no_sparse"], requires = "disks")]
+    pub in_place: bool,
+    /// The restore point that the targets hold: what it shares with the other one is not even read
+    #[arg(long, value_name = "SELECTOR", requires = "in_place")]
+    pub base: Option<String>,
+    /// What has changed on the targets since the base, in the forms of backup
+    #[arg(long, value_name = "[DISK=]FILE", requires = "base")]
+    pub changed_areas: Vec<String>,
     /// Reserve room for holes too
     #[arg(long)]
     pub no_sparse: bool,
@@ -361,6 +379,21 @@ impl Shell {
             Self::Fish => "fish",
             Self::Elvish => "elvish",
             Self::Powershell => "powershell",
+        }
+    }
+}
+
+/// A share of the segments of a disk; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditChoice(pub u8);
+
+impl FromStr for AuditChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_suffix('%').unwrap_or(text) {
+            "0" => Ok(Self(0)),
+            _ => units::parse_percent(text).map(Self),
         }
     }
 }

@@ -15,8 +15,8 @@ use clap::{
 };
 
 pub use commands::{
-    BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat, InitArgs,
-    KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, ServeArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
+    AuditChoice, BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat,
+    InitArgs, KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, ServeArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
 };
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 pub use retention::{ForgetArgs, HoldArgs, PruneArgs, ReleaseArgs, RetentionCommand};
@@ -255,8 +255,7 @@ mod tests {
             "strongroom vsphere backup web01",
             "strongroom repair",
             "strongroom key rotate",
-            "strongroom restore web01 --in-place",
-            "strongroom backup x.img --changed-areas a.json",
+            "strongroom backup x.img --hold because",
             "strongroom verify --boot",
             "strongroom verify --since-head 00",
             "strongroom list --limit-upload 1M",
@@ -277,6 +276,13 @@ mod tests {
             "strongroom restore web01 --to a --disk disk0=b",
             "strongroom backup",
             "strongroom list --json=2",
+            "strongroom backup x.img --changed-areas a.json",
+            "strongroom backup x.img --parent web01",
+            "strongroom backup x.img --audit 5%",
+            "strongroom backup x.img --changed-areas a.json --parent web01 --audit 101%",
+            "strongroom restore web01 --disk a=b --base web01",
+            "strongroom restore web01 --disk a=b --in-place --overwrite",
+            "strongroom restore web01 --disk a=b --in-place --changed-areas c",
         ] {
             assert_eq!(wrong(line).0, Exit::Invalid, "{line}: {}", wrong(line).1);
         }

@@ -1,17 +1,26 @@
 //! `strongroom backup`: all disks of a VM become one restore point, or none.
 
-use std::time::Instant;
+use std::{num::NonZeroU64, time::Instant};
 
-use engine::{BackupJob, BackupOptions, DiskReport, JobDisk, OnBad, backup, rehearse_backup};
+use engine::{
+    AuditReport, AuditShare, BackupJob, BackupOptions, ChangedAreas, Changes, DiskReport, HowRead, JobDisk, OnBad,
+    backup, rehearse_backup,
+};
 use repo_format::{Completeness, Consistency, VmIdentity};
 
-use super::{Done, points::verdict_line, warning};
+use super::{
+    Done,
+    points::{self, verdict_line},
+    warning,
+};
 use crate::{
-    args::{BackupArgs, BadChoice, GlobalArgs},
+    args::{AuditChoice, BackupArgs, BadChoice, GlobalArgs},
+    changed_areas::{self, AreaLists},
     exit::Exit,
     failure::Failure,
     opening,
-    output::{BackupDisk, BackupResult, HeadLine, RepositoryLine},
+    opening::Opened,
+    output::{AuditLine, BackupDisk, BackupResult, HeadLine, RangeLine, RepositoryLine, WarningLine},
     progress::{Mode, Progress},
     sources::{self, NamedSource},
     vm_home_file,
@@ -30,10 +39,14 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         None => None,
     };
     let disk = |(name, source)| JobDisk { name, uuid: None, source };
-    let job = BackupJob {
+    let disks: Vec<JobDisk> = disks.into_iter().map(disk).collect();
+    let sizes: Vec<(&str, u64)> = disks.iter().map(|disk| (disk.name.as_str(), disk.source.bytes())).collect();
+    let lists = changed_areas::read_all(&args.changed_areas, &sizes)?;
+    let mut job = BackupJob {
         identity,
         vm_name: vm.clone(),
-        disks: disks.into_iter().map(disk).collect(),
+        disks,
+        changes: None,
         home,
         tag: args.tag.clone(),
         consistency: Consistency::Unknown,
@@ -44,6 +57,11 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
     };
     let options = BackupOptions { threads: global.thread_count(), compression: args.compression, on_bad };
     let mut opened = opening::writer(global)?;
+    if let Some(parent) = &args.parent {
+        let AreaLists { areas, warnings } = lists;
+        opened.warnings.extend(warnings);
+        job.changes = Some(changes(&mut opened, args, parent, areas)?);
+    }
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
     let repository = opened.handle.config().repository.to_string();
     let report = match args.dry_run {
@@ -60,6 +78,11 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         let text =
             format!("{vm} {}: {} bytes could not be read and are recorded as bad extents", bad.name, bad.bad_bytes);
         done_warnings.push(warning("bad_extents", text));
+    }
+    let mut audit_missed = false;
+    for disk in &report.disks {
+        done_warnings.extend(how_warning(&vm, disk));
+        audit_missed |= disk.audit.as_ref().is_some_and(|audit| audit.missed_segments > 0);
     }
     let incomplete = report.completeness == Completeness::Incomplete;
     if incomplete {
@@ -80,7 +103,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         adopted_packs: report.adopted_packs,
         elapsed_seconds: begun.elapsed().as_secs_f64(),
     };
-    let exit = if incomplete { Exit::Attention } else { Exit::Done };
+    let exit = if incomplete || audit_missed { Exit::Attention } else { Exit::Done };
     Ok(Done::with(result).in_repository(line).with_warnings(done_warnings).ending(exit))
 }
 
@@ -96,5 +119,95 @@ fn disk_line(disk: &DiskReport) -> BackupDisk {
         new_bytes: disk.novel_bytes,
         stored_bytes: disk.stored_bytes,
         map_root: Some(disk.map_root.to_string()),
+        read: how_word(&disk.how).to_owned(),
+        full_read_reason: full_read_reason(&disk.how),
+        parent: match &disk.how {
+            HowRead::ChangedAreas { parent, .. } => Some(parent.to_string()),
+            HowRead::Whole { .. } => None,
+        },
+        changed_areas: match &disk.how {
+            HowRead::ChangedAreas { areas, .. } => Some(*areas),
+            HowRead::Whole { .. } => None,
+        },
+        changed_area_bytes: match &disk.how {
+            HowRead::ChangedAreas { area_bytes, .. } => Some(*area_bytes),
+            HowRead::Whole { .. } => None,
+        },
+        audit: disk.audit.as_ref().map(audit_line),
     }
+}
+
+fn how_word(how: &HowRead) -> &'static str {
+    match how {
+        HowRead::Whole { .. } => "whole",
+        HowRead::ChangedAreas { .. } => "changed_areas",
+    }
+}
+
+fn full_read_reason(how: &HowRead) -> Option<String> {
+    match how {
+        HowRead::Whole { reason } => reason.as_ref().map(ToString::to_string),
+        HowRead::ChangedAreas { .. } => None,
+    }
+}
+
+fn audit_line(audit: &AuditReport) -> AuditLine {
+    let line = |range: &std::ops::Range<u64>| RangeLine {
+        start_bytes: range.start,
+        length_bytes: range.end.saturating_sub(range.start),
+    };
+    AuditLine {
+        one_in: audit.one_in,
+        bound_points: audit.one_in,
+        sampled_segments: audit.segments,
+        sampled_bytes: audit.read_bytes,
+        missed_segments: audit.missed_segments,
+        misses: audit.misses.iter().map(line).collect(),
+    }
+}
+
+/// What a person should know about how a disk was read.
+fn how_warning(vm: &str, disk: &DiskReport) -> Option<WarningLine> {
+    let reason = full_read_reason(&disk.how)?;
+    let name = &disk.name;
+    let misses = disk.audit.as_ref().map(|audit| audit.misses.as_slice()).unwrap_or_default();
+    match misses.first() {
+        None => Some(warning("full_read", format!("{vm} {name}: read whole: {reason}"))),
+        Some(first) => {
+            let text = format!(
+                "{vm} {name}: read whole: {reason}, the first at byte {}; do not trust this change tracking until it was \
+                 reset",
+                first.start
+            );
+            Some(warning("audit_miss", text))
+        }
+    }
+}
+
+/// Finds the parent. One that cannot be found is a wrong command line: a guessed parent would be silent corruption.
+fn changes(
+    opened: &mut Opened<engine::Writer>,
+    args: &BackupArgs,
+    parent: &str,
+    areas: Vec<(String, ChangedAreas)>,
+) -> Result<Changes, Failure> {
+    let chosen = points::choose(&opened.handle, parent, &opened.place).map_err(|failure| Failure {
+        exit: Exit::Invalid,
+        what: format!("--parent: {}", failure.what),
+        ..failure
+    })?;
+    if chosen.disk.is_some() {
+        return Err(Failure::invalid("--parent names a disk", "name a restore point: its disks go by their names"));
+    }
+    opened.warnings.extend(chosen.warnings);
+    let audit = match (args.read_all, args.audit) {
+        (true, _) => AuditShare::ALL,
+        (false, None) => AuditShare::default(),
+        (false, Some(AuditChoice(percent))) => match NonZeroU64::new(u64::from(percent)) {
+            None => AuditShare::Off,
+            // At least so many percent.
+            Some(percent) => AuditShare::OneIn(NonZeroU64::new(100 / percent).unwrap_or(NonZeroU64::MIN)),
+        },
+    };
+    Ok(Changes { parent: chosen.id, areas, audit })
 }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use engine::{
-    BadExtents, FileTarget, FileTargetOptions, IfExists, NbdOptions, NbdTarget, NbdUri, Reader, RestoreError,
-    RestoreJob, RestoreOptions, RestoreReport, ShownPoint, Space, Target, restore, restore_home, show,
+    BadExtents, FileTarget, FileTargetOptions, IfExists, NbdOptions, NbdTarget, NbdUri, Reader, RestoreBase,
+    RestoreError, RestoreJob, RestoreOptions, RestoreReport, ShownPoint, Space, Target, UnwrittenTarget, restore,
+    restore_home, show,
 };
 use repo_format::DiskRecord;
 
@@ -22,11 +23,12 @@ use super::{
 };
 use crate::{
     args::{GlobalArgs, RestoreArgs},
+    changed_areas,
     exit::Exit,
     failure::Failure,
     nbd_failure::nbd_failure,
     opening,
-    output::{RestoreDisk, RestoreResult},
+    output::{RestoreDisk, RestoreResult, WarningLine},
     progress::{Mode, Progress},
     selector::{Selector, What, When, parse_time},
     terminal, units,
@@ -38,6 +40,9 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
     let selector = selector_of(args)?;
     if args.overwrite && !args.dry_run {
         terminal::consent(global.yes, "--overwrite replaces what is there: go on?")?;
+    }
+    if args.in_place && !args.dry_run {
+        terminal::consent(global.yes, "--in-place writes over what is there: go on?")?;
     }
     for (path, option) in [(&args.vm_home_out, "--vm-home-out"), (&args.nvram_out, "--nvram-out")] {
         if let Some(path) = path {
@@ -73,6 +78,7 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
 
     let mut warnings = opened.warnings.clone();
     warnings.extend(chosen.warnings.iter().cloned());
+    let base = base_of(reader, args, &chosen, &goals, place, &mut warnings)?;
     let mut result = RestoreResult {
         point: chosen.id.to_string(),
         vm: chosen.vm.clone(),
@@ -84,17 +90,20 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
         problems: Vec::new(),
         elapsed_seconds: 0.0,
     };
-    if args.dry_run {
+    // In place, a dry run compares as the real one does, and tells what would be written.
+    if args.dry_run && !args.in_place {
         result.disks = goals.iter().map(planned).collect::<Result<_, _>>()?;
         refuse_existing(&goals, args)?;
         result.elapsed_seconds = begun.elapsed().as_secs_f64();
         return Ok(Done::with(result).in_repository(opened.line()).with_warnings(warnings));
     }
-    write_home(reader, args, &chosen, &mut result, place)?;
+    if !args.dry_run {
+        write_home(reader, args, &chosen, &mut result, place)?;
+    }
     let mut failure = None;
     if !goals.is_empty() {
         let progress = Progress::start(Mode::of(global.progress, global.quiet));
-        let outcome = restore_disks(reader, args, &chosen, &goals, global.thread_count(), &progress);
+        let outcome = restore_disks(reader, args, &chosen, &goals, base, global.thread_count(), &progress);
         warnings.extend(progress.finish());
         let report = outcome?;
         for (disk, goal) in report.disks.iter().zip(&goals) {
@@ -105,13 +114,13 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
                 );
                 warnings.push(warning("tail", text));
             }
-            if !disk.bad.is_empty() {
+            if !disk.bad.is_empty() && !args.dry_run {
                 warnings.push(warning("bad_extents", list_bad(disk, goal)?));
             }
         }
         result.disks = lines(&report, &goals);
         result.problems = report.problems.iter().map(problem_line).collect();
-        failure = damage(&report, &goals);
+        failure = damage(&report, &goals, args);
     }
     result.elapsed_seconds = begun.elapsed().as_secs_f64();
     let attention = result.disks.iter().any(|disk| !disk.bad.is_empty());
@@ -139,6 +148,33 @@ fn selector_of(args: &RestoreArgs) -> Result<Selector, Failure> {
             "write the VM's name with --at, or @TIME without it",
         )),
     }
+}
+
+/// The point that the targets are said to hold, and what has changed on them since.
+fn base_of(
+    reader: &Reader,
+    args: &RestoreArgs,
+    chosen: &Chosen,
+    goals: &[Goal<'_>],
+    place: &str,
+    warnings: &mut Vec<WarningLine>,
+) -> Result<Option<RestoreBase>, Failure> {
+    let Some(base) = &args.base else { return Ok(None) };
+    let base = choose_parsed(reader, &parse(base)?, place).map_err(|failure| Failure {
+        exit: Exit::Invalid,
+        what: format!("--base: {}", failure.what),
+        ..failure
+    })?;
+    let identity = |id| reader.state().point(id).map(|point| &point.identity);
+    if identity(&base.id) != identity(&chosen.id) {
+        let what = format!("--base: point {} is of {}, not of {}", base.id, base.vm, chosen.vm);
+        return Err(Failure::new(Exit::Invalid, what, place, "name the point that the targets hold, of the same VM"));
+    }
+    warnings.extend(base.warnings);
+    let disks: Vec<(&str, u64)> = goals.iter().map(|goal| (goal.record.name.as_str(), goal.record.bytes)).collect();
+    let lists = changed_areas::read_all(&args.changed_areas, &disks)?;
+    warnings.extend(lists.warnings);
+    Ok(Some(RestoreBase { point: base.id, areas: lists.areas }))
 }
 
 /// One disk and where it goes.
@@ -258,6 +294,8 @@ fn planned(goal: &Goal<'_>) -> Result<RestoreDisk, Failure> {
         written_bytes: 0,
         skipped_bytes: 0,
         hole_bytes: 0,
+        zeroed_bytes: 0,
+        shared_bytes: 0,
         bad: Vec::new(),
         lost: Vec::new(),
         tail_bytes: 0,
@@ -296,6 +334,7 @@ fn restore_disks(
     args: &RestoreArgs,
     chosen: &Chosen,
     goals: &[Goal<'_>],
+    base: Option<RestoreBase>,
     threads: usize,
     progress: &Progress,
 ) -> Result<RestoreReport, Failure> {
@@ -310,7 +349,11 @@ fn restore_disks(
         })?;
     }
     let options = FileTargetOptions {
-        if_exists: if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse },
+        if_exists: match (args.in_place, args.overwrite) {
+            (true, _) => IfExists::InPlace,
+            (false, true) => IfExists::Overwrite,
+            (false, false) => IfExists::Refuse,
+        },
         space: if args.no_sparse { Space::Reserved } else { Space::Sparse },
     };
     let target = |goal: &Goal<'_>| {
@@ -318,18 +361,21 @@ fn restore_disks(
         let target: Arc<dyn Target> = match &goal.place {
             Place::Path(path) => {
                 let target = FileTarget::at(path, options);
-                Arc::new(target.map_err(|error| target_failure(&error, &name, &goal.place.to_string()))?)
+                unwritten_if_dry(
+                    target.map_err(|error| target_failure(&error, &name, &goal.place.to_string()))?,
+                    args.dry_run,
+                )
             }
             Place::Nbd(uri) => {
                 let target = NbdTarget::open(uri, NbdOptions::default());
-                Arc::new(target.map_err(|error| nbd_failure(&error, &name, uri))?)
+                unwritten_if_dry(target.map_err(|error| nbd_failure(&error, &name, uri))?, args.dry_run)
             }
         };
         Ok((name, target))
     };
     let disks = goals.iter().map(target).collect::<Result<Vec<_>, Failure>>()?;
     let bad_extents = if args.accept_loss.is_some() { BadExtents::AcceptAsZeros } else { BadExtents::Refuse };
-    let job = RestoreJob { point: chosen.id, disks };
+    let job = RestoreJob { point: chosen.id, disks, base };
     restore(reader, &job, &RestoreOptions { threads, bad_extents }, progress).map_err(|error| match &error {
         RestoreError::Target { disk, source } => {
             let goal = goals.iter().find(|goal| goal.record.name == *disk);
@@ -345,6 +391,14 @@ fn restore_disks(
     })
 }
 
+/// A dry run compares, and writes nothing.
+fn unwritten_if_dry(target: impl Target + 'static, dry_run: bool) -> Arc<dyn Target> {
+    match dry_run {
+        true => Arc::new(UnwrittenTarget(target)),
+        false => Arc::new(target),
+    }
+}
+
 fn place_of(goals: &[Goal<'_>]) -> String {
     goals.iter().map(|goal| goal.place.to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -353,6 +407,9 @@ fn target_failure(error: &engine::TargetError, disk: &str, place: &str) -> Failu
     use engine::TargetError;
     match error {
         TargetError::Exists { path } => exists(path),
+        TargetError::Missing { .. } => {
+            Failure::of(error, error.kind(), disk).with_advice("name what is to be changed, or leave --in-place out")
+        }
         TargetError::TooSmall { .. } => {
             Failure::of(error, error.kind(), disk).with_advice("name a target of at least the disk's size")
         }
@@ -397,6 +454,8 @@ fn lines(report: &RestoreReport, goals: &[Goal<'_>]) -> Vec<RestoreDisk> {
         written_bytes: disk.written_bytes,
         skipped_bytes: disk.skipped_bytes,
         hole_bytes: disk.hole_bytes,
+        zeroed_bytes: disk.zeroed_bytes,
+        shared_bytes: disk.shared_bytes,
         bad: disk.bad.iter().map(range_line).collect(),
         lost: disk.lost.iter().map(range_line).collect(),
         tail_bytes: disk.tail_bytes,
@@ -405,12 +464,17 @@ fn lines(report: &RestoreReport, goals: &[Goal<'_>]) -> Vec<RestoreDisk> {
 }
 
 /// The good ranges are written, the file keeps the name of an unfinished restore.
-fn damage(report: &RestoreReport, goals: &[Goal<'_>]) -> Option<Failure> {
+fn damage(report: &RestoreReport, goals: &[Goal<'_>], args: &RestoreArgs) -> Option<Failure> {
     let hurt: Vec<&str> = report.disks.iter().filter(|disk| !disk.is_whole()).map(|disk| disk.name.as_str()).collect();
     if hurt.is_empty() && report.problems.is_empty() {
         return None;
     }
-    let what = format!("{} could not be restored whole; what is good was written to NAME.part", hurt.join(", "));
+    let written = match (args.in_place, args.dry_run) {
+        (_, true) => "nothing was written",
+        (true, false) => "what is good was written in place, the rest is as it was",
+        (false, false) => "what is good was written to NAME.part",
+    };
+    let what = format!("{} could not be restored whole; {written}", hurt.join(", "));
     let advice =
         "strongroom verify --read-data names what is damaged; copy those objects back, or restore another point";
     Some(Failure::new(Exit::Damaged, what, place_of(goals), advice))

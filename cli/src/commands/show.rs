@@ -12,7 +12,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     opening,
-    output::{ExtentLine, HomeDisk, HomeLine, SecretLine, ShowDisk, ShowPoint, ShowResult, StreamLine},
+    output::{ExtentLine, HomeDisk, HomeLine, SecretLine, ShowAudit, ShowDisk, ShowPoint, ShowResult, StreamLine},
     units,
 };
 
@@ -95,6 +95,12 @@ fn disk_line(disk: &DiskRecord) -> ShowDisk {
         new_bytes: disk.novel_bytes,
         stored_bytes: disk.stored_bytes,
         map_root: disk.map_root.to_string(),
+        base: disk.base.map(|base| base.to_string()),
+        audit: disk.audit.map(|audit| ShowAudit {
+            one_in: audit.one_in,
+            sampled_segments: audit.segments,
+            missed_segments: audit.misses,
+        }),
     }
 }
 

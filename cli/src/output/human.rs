@@ -63,6 +63,9 @@ impl Human for InitResult {
     }
 }
 
+/// Ranges that people are shown of a longer list.
+const RANGES_SHOWN: usize = 8;
+
 impl Human for BackupResult {
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         for disk in &self.disks {
@@ -90,6 +93,7 @@ impl Human for BackupResult {
                     writeln!(out, "  map {}", short(root))?;
                 }
             }
+            show_how(disk, out)?;
         }
         match (&self.point, &self.verdict) {
             (Some(point), Some(verdict)) => writeln!(
@@ -102,6 +106,34 @@ impl Human for BackupResult {
             _ => writeln!(out, "dry run: nothing was written"),
         }
     }
+}
+
+fn show_how(disk: &super::BackupDisk, out: &mut dyn Write) -> io::Result<()> {
+    if let (Some(areas), Some(bytes)) = (disk.changed_areas, disk.changed_area_bytes) {
+        write!(out, "  by {areas} changed areas of {}", size(bytes))?;
+        match &disk.audit {
+            Some(audit) if audit.one_in > 0 => writeln!(
+                out,
+                "; audit: 1 segment in {}, {} read ({}), no miss",
+                audit.one_in,
+                audit.sampled_segments,
+                size(audit.sampled_bytes)
+            )?,
+            _ => writeln!(out, "; not audited")?,
+        }
+    }
+    if let Some(reason) = &disk.full_read_reason {
+        writeln!(out, "  read whole: {}", clean(reason))?;
+    }
+    let misses = disk.audit.as_ref().map(|audit| audit.misses.as_slice()).unwrap_or_default();
+    for miss in misses.iter().take(RANGES_SHOWN) {
+        writeln!(out, "  changed, but not in the list: {} bytes from byte {}", miss.length_bytes, miss.start_bytes)?;
+    }
+    let more = misses.len().saturating_sub(RANGES_SHOWN);
+    if more > 0 {
+        writeln!(out, "  and {more} more ranges (--json)")?;
+    }
+    Ok(())
 }
 
 impl Human for ListResult {
@@ -172,6 +204,20 @@ impl Human for ShowResult {
         let header = ["Disk", "Size", "Data", "Changed", "New", "Stored", "Unreadable", "Map root"];
         let disks = table(&header, point.disks.iter().map(row).collect(), &[1, 2, 3, 4, 5, 6]);
         writeln!(out, "{}", disks.trim_fmt())?;
+        for disk in &point.disks {
+            if let Some(base) = &disk.base {
+                writeln!(out, "{}: changed areas since {}", clean(&disk.name), short(base))?;
+            }
+            if let Some(audit) = &disk.audit {
+                let (sampled, missed) = (audit.sampled_segments, audit.missed_segments);
+                writeln!(
+                    out,
+                    "{}: audit of 1 segment in {}: {sampled} read, {missed} had changed unannounced",
+                    clean(&disk.name),
+                    audit.one_in
+                )?;
+            }
+        }
         if let Some(home) = &point.vm_home {
             writeln!(out)?;
             show_home(home, out)?;
@@ -265,8 +311,15 @@ impl Human for RestoreResult {
         for disk in &self.disks {
             let verb = if self.dry_run { "would become" } else { "->" };
             write!(out, "{} {verb} {}  {}", clean(&disk.name), clean(&disk.target), size(disk.size_bytes))?;
-            if !self.dry_run {
+            // A dry run that has compared knows what would be written.
+            if !self.dry_run || disk.written_bytes + disk.skipped_bytes + disk.zeroed_bytes > 0 {
                 write!(out, "  written {}  zeros {}", size(disk.written_bytes), size(disk.hole_bytes))?;
+            }
+            if disk.zeroed_bytes > 0 {
+                write!(out, "  made zero {}", size(disk.zeroed_bytes))?;
+            }
+            if disk.shared_bytes > 0 {
+                write!(out, "  not looked at {}", size(disk.shared_bytes))?;
             }
             if disk.skipped_bytes > 0 {
                 write!(out, "  there already {}", size(disk.skipped_bytes))?;
@@ -294,7 +347,6 @@ impl Human for RestoreResult {
 }
 
 pub(super) fn show_problems(problems: &[ProblemLine], out: &mut dyn Write) -> io::Result<()> {
-    const RANGES_SHOWN: usize = 8;
     for problem in problems {
         writeln!(out, "{}: {}", clean(&problem.object), clean(&problem.what))?;
         for cost in &problem.costs {

@@ -80,6 +80,35 @@ pub struct BackupDisk {
     pub stored_bytes: u64,
     /// Root of the disk map; null on a dry run.
     pub map_root: Option<String>,
+    /// `whole`, or `changed_areas`.
+    pub read: String,
+    /// Why it was read whole although changed areas were given.
+    pub full_read_reason: Option<String>,
+    /// The point that the changed areas were counted from, if they were used.
+    pub parent: Option<String>,
+    /// How many changed areas were used.
+    pub changed_areas: Option<u64>,
+    /// Bytes in them.
+    pub changed_area_bytes: Option<u64>,
+    /// What was read and compared of the rest.
+    pub audit: Option<AuditLine>,
+}
+
+/// The audit of the changed areas of a disk.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AuditLine {
+    /// One segment in so many was due; 0: none.
+    pub one_in: u64,
+    /// Every segment comes to be read within so many points of the VM; 0: never.
+    pub bound_points: u64,
+    /// Segments read and compared.
+    pub sampled_segments: u64,
+    /// Bytes read for that; `read_bytes` of the disk counts them too.
+    pub sampled_bytes: u64,
+    /// Segments that had changed outside of the changed areas.
+    pub missed_segments: u64,
+    /// Where chunks differed there.
+    pub misses: Vec<RangeLine>,
 }
 
 /// What a restore point is worth.
@@ -200,6 +229,21 @@ pub struct ShowDisk {
     pub stored_bytes: Option<u64>,
     /// Root of the disk map.
     pub map_root: String,
+    /// The point whose map stood for what was not read; null if all was read.
+    pub base: Option<String>,
+    /// What the audit of the changed areas found.
+    pub audit: Option<ShowAudit>,
+}
+
+/// The audit of the changed areas, as a restore point tells it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ShowAudit {
+    /// One segment in so many was due.
+    pub one_in: u64,
+    /// Segments read and compared.
+    pub sampled_segments: u64,
+    /// Segments that had changed outside of the changed areas; then the disk was read whole.
+    pub missed_segments: u64,
 }
 
 /// What may be shown of a VM home.
@@ -375,10 +419,14 @@ pub struct RestoreDisk {
     pub size_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Bytes that an earlier run had written.
+    /// Bytes that were right already: an earlier run had written them, or they were so in place.
     pub skipped_bytes: u64,
     /// Bytes that are zero.
     pub hole_bytes: u64,
+    /// Bytes that were something else in place, and are zeros now.
+    pub zeroed_bytes: u64,
+    /// Bytes that were not looked at, because the base has them too.
+    pub shared_bytes: u64,
     /// Stretches that could not be read when they were backed up; zeros now.
     pub bad: Vec<RangeLine>,
     /// Stretches that could not be read now; the file is called NAME.part.

@@ -112,8 +112,20 @@ pub fn diff(
     Ok(Diff { other_vm: first.vm != second.vm, disks, home })
 }
 
+/// Where disk `after` of one point differs from disk `before` of another: ascending ranges. Nodes that both share are not
+/// read.
+pub(crate) fn changed_ranges_of(
+    reader: &Reader,
+    before: &DiskRecord,
+    after: &DiskRecord,
+) -> Result<Vec<Range<u64>>, DiffError> {
+    let mut ranges = Vec::new();
+    diff_disk(reader, Some(before), Some(after), &mut |_, range| ranges.push(range))?;
+    Ok(ranges)
+}
+
 /// A disk is its uuid, else its name, never its position.
-fn partner<'d>(disks: &'d [DiskRecord], wanted: &DiskRecord) -> Option<&'d DiskRecord> {
+pub(crate) fn partner<'d>(disks: &'d [DiskRecord], wanted: &DiskRecord) -> Option<&'d DiskRecord> {
     let by_uuid = disks.iter().find(|disk| wanted.uuid.is_some() && disk.uuid == wanted.uuid);
     let unnamed = |disk: &&DiskRecord| disk.name == wanted.name && (disk.uuid.is_none() || wanted.uuid.is_none());
     by_uuid.or_else(|| disks.iter().find(unnamed))

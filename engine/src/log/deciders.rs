@@ -65,6 +65,14 @@ pub fn decide_open(
     )
 }
 
+/// A session relies on a point: as long as it goes on, nothing of that point may go.
+pub fn decide_pin(state: &State, session: SessionId, point: ChunkId) -> Result<Vec<Record>, Refusal> {
+    if !state.point(&point).is_some_and(super::state::PointState::is_live) {
+        return Err(Refusal::Invalid(format!("point {point} is not there any more")));
+    }
+    checked(state, Record::Pin(Pin { session, point }))
+}
+
 /// A restore point comes into being, next in its VM's chain.
 pub fn decide_commit(state: &State, draft: &CommitDraft) -> Result<Vec<Record>, Refusal> {
     let newest = state.newest_of(&draft.identity);
@@ -95,11 +103,6 @@ pub fn decide_key_change(state: &State, added: Vec<AddedSlot>, revoked: Vec<Slot
     let record = Record::KeyChange(KeyChange { added, revoked, new_epoch: None });
     rules::check(state, &record).map_err(Refusal::Invalid)?;
     Ok(vec![record])
-}
-
-/// A session keeps a point's chunks until it ends, whoever forgets the point meanwhile.
-pub fn decide_pin(state: &State, session: SessionId, point: ChunkId) -> Result<Vec<Record>, Refusal> {
-    checked(state, Record::Pin(Pin { session, point }))
 }
 
 /// Points leave the list. Those that somebody else has forgotten meanwhile are passed over; a held one is refused.

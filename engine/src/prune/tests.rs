@@ -121,7 +121,8 @@ impl Bench {
 
     fn assert_restores(&self, reader: &Reader, point: ChunkId) {
         let target = Arc::new(MemoryTarget::new());
-        let job = RestoreJob { point, disks: vec![("disk0".to_owned(), Arc::clone(&target) as Arc<dyn Target>)] };
+        let job =
+            RestoreJob { point, disks: vec![("disk0".to_owned(), Arc::clone(&target) as Arc<dyn Target>)], base: None };
         let options = RestoreOptions { threads: 2, bad_extents: BadExtents::Refuse };
         let report = restore(reader, &job, &options, &Silent).unwrap();
         assert_eq!(report.problems, []);
@@ -140,17 +141,22 @@ impl Bench {
 }
 
 fn back_up_as(writer: &mut Writer, vm: &str, content: &[u8]) -> ChunkId {
-    let disk = JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(MemorySource::new(content.to_vec())) };
-    let job = BackupJob {
+    let job = job(vm, MemorySource::new(content.to_vec()));
+    backup(writer, &job, &OPTIONS, &Silent).unwrap().point
+}
+
+const OPTIONS: BackupOptions = BackupOptions { threads: 2, compression: Compression::Stored, on_bad: OnBad::Keep };
+
+fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob {
+    BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
-        disks: vec![disk],
+        disks: vec![JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(source) }],
+        changes: None,
         home: None,
         tag: None,
         consistency: Consistency::Unknown,
-    };
-    let options = BackupOptions { threads: 2, compression: Compression::Stored, on_bad: OnBad::Keep };
-    backup(writer, &job, &options, &Silent).unwrap().point
+    }
 }
 
 /// `bytes` of noise; two seeds have nothing in common.
@@ -325,17 +331,8 @@ fn a_backup_that_relies_on_a_pack_given_up_meanwhile_stores_it_again_and_commits
                 assert!(report.condemned_packs > 0, "{folder:?}");
             }
         });
-        let disk = JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(source) };
-        let job = BackupJob {
-            identity: VmIdentity::named("db01").unwrap(),
-            vm_name: "db01".to_owned(),
-            disks: vec![disk],
-            home: None,
-            tag: None,
-            consistency: Consistency::Unknown,
-        };
-        let options = BackupOptions { threads: 1, compression: Compression::Stored, on_bad: OnBad::Keep };
-        let report = backup(&mut bench.writer(), &job, &options, &Silent).unwrap();
+        let options = BackupOptions { threads: 1, ..OPTIONS };
+        let report = backup(&mut bench.writer(), &job("db01", source), &options, &Silent).unwrap();
         bench.contents.insert(report.point, content);
         bench.assert_whole();
         bench.now_ms.set(bench.now_ms.get() + 2 * HOUR);
@@ -400,17 +397,8 @@ fn packs_of_an_ended_session_go_and_those_of_an_open_one_stay() {
     // A run that dies after its packs and before its commit.
     let dies = Arc::new(FailingStore::new(&bench.store, Fails::Log, 1));
     let mut writer = open_writer(bench.environment_over(dies), &secret()).unwrap();
-    let disk = JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(MemorySource::new(noise(9, 1 << 20))) };
-    let job = BackupJob {
-        identity: VmIdentity::named("db01").unwrap(),
-        vm_name: "db01".to_owned(),
-        disks: vec![disk],
-        home: None,
-        tag: None,
-        consistency: Consistency::Unknown,
-    };
-    let options = BackupOptions { threads: 1, compression: Compression::Stored, on_bad: OnBad::Keep };
-    assert!(backup(&mut writer, &job, &options, &Silent).is_err());
+    let job = job("db01", MemorySource::new(noise(9, 1 << 20)));
+    assert!(backup(&mut writer, &job, &OPTIONS, &Silent).is_err());
     drop(writer);
     let with_orphans = bench.packs();
     assert_eq!(bench.prune(&AT_ONCE).removed_packs, 0, "the next run of this host will adopt them");

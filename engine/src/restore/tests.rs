@@ -13,7 +13,7 @@ const CHUNK_BYTES: u64 = CHUNK as u64;
 fn job(point: ChunkId, disks: &[(&str, &Arc<MemoryTarget>)]) -> RestoreJob {
     let disk =
         |(name, target): &(&str, &Arc<MemoryTarget>)| ((*name).to_owned(), Arc::clone(target) as Arc<dyn Target>);
-    RestoreJob { point, disks: disks.iter().map(disk).collect() }
+    RestoreJob { point, disks: disks.iter().map(disk).collect(), base: None }
 }
 
 fn run(reader: &Reader, point: ChunkId, target: &Arc<MemoryTarget>) -> Result<RestoreReport, RestoreError> {

@@ -38,6 +38,11 @@ impl DiskSource for MemorySource {
         Ok(self.allocated.clone())
     }
 
+    fn allocated_within(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, SourceError> {
+        let touches = |allocated: &&Range<u64>| allocated.start < range.end && range.start < allocated.end;
+        Ok(self.allocated.iter().filter(touches).cloned().collect())
+    }
+
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
         let end = offset.saturating_add(into.len() as u64);
         if let Some(bad) = self.unreadable.iter().find(|bad| bad.start < end && offset < bad.end) {

@@ -70,7 +70,13 @@ pub trait DiskSource: Send + Sync {
     /// Ranges that may hold something else than zeros: ascending, not overlapping, inside the disk.
     fn allocated(&self) -> Result<Vec<Range<u64>>, SourceError>;
 
-    /// Fills `into` from `offset`.
+    /// The same inside `range`, for whoever wants to know about little: ranges may reach beyond it. A source that cannot
+    /// tell cheaply says that all of it may hold something.
+    fn allocated_within(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, SourceError> {
+        Ok(vec![range.clone()])
+    }
+
+    /// Fills `into` from `offset`; any offset and length inside the disk may be asked for.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError>;
 
     /// What will be read: `ranges`, ascending, in stretches that begin at multiples of `stretch_bytes`; each stretch from its

@@ -71,20 +71,26 @@ impl DiskSource for RawImage {
     }
 
     fn allocated(&self) -> Result<Vec<Range<u64>>, SourceError> {
-        let whole = 0..self.bytes;
+        self.allocated_within(&(0..self.bytes))
+    }
+
+    fn allocated_within(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, SourceError> {
         if !self.seeks_holes {
-            return Ok(vec![whole]);
+            return Ok(vec![range.clone()]);
         }
         let mut ranges = Vec::new();
-        let mut at = 0;
-        while at < self.bytes {
+        let mut at = range.start;
+        while at < range.end {
             let start = match seek(&self.file, SeekFrom::Data(at)) {
                 Ok(start) => start,
                 Err(rustix::io::Errno::NXIO) => break,
                 // No hole information here: everything may be data.
-                Err(_) if ranges.is_empty() => return Ok(vec![whole]),
+                Err(_) if ranges.is_empty() => return Ok(vec![range.clone()]),
                 Err(error) => return Err(SourceError::Read { offset: at, source: error.into() }),
             };
+            if start >= range.end {
+                break;
+            }
             let end = seek(&self.file, SeekFrom::Hole(start))
                 .map_err(|error| SourceError::Read { offset: start, source: error.into() })?
                 .min(self.bytes);

@@ -20,10 +20,14 @@ use rustix::{
 };
 
 use super::{Room, Start, Target, TargetError};
+use crate::byte_ranges;
 
 /// Slices that one vectored write takes on Linux.
 const SLICES_MAX: usize = 1024;
 const ZEROS_BYTES: usize = 1 << 20;
+/// How much is looked at in one read, and the grain in which it is found to be zeros or not.
+const LOOK_BYTES: usize = 1 << 20;
+const ZERO_GRAIN_BYTES: usize = 4096;
 const FILE_NAME_CHARS_MAX: usize = 128;
 
 /// What to do if something of that name is there.
@@ -33,6 +37,8 @@ pub enum IfExists {
     Refuse,
     /// A file is replaced when the new one is whole, a device is written over.
     Overwrite,
+    /// It must be there, and is changed where it lies.
+    InPlace,
 }
 
 /// What becomes of holes in a new file.
@@ -102,6 +108,7 @@ impl FileTarget {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = File::from(fs::open(parent, flags, Mode::empty()).map_err(|errno| failed(parent, "open", errno))?);
         let what = match stat_in(&folder, &name).map_err(|errno| failed(&path, "stat", errno))? {
+            None if options.if_exists == IfExists::InPlace => return Err(TargetError::Missing { path }),
             None => What::File,
             Some(stat) => {
                 let what = what_is(&path, &stat)?;
@@ -120,9 +127,14 @@ impl FileTarget {
         &self.path
     }
 
-    /// The name it has until it is whole; a device has only one.
+    fn is_in_place(&self) -> bool {
+        self.options.if_exists == IfExists::InPlace
+    }
+
+    /// The name it has until it is whole; a device has only one, and what is changed in place.
     pub fn part_path(&self) -> PathBuf {
         match self.what {
+            What::File if self.is_in_place() => self.path.clone(),
             What::File => self.path.with_file_name(self.part_name()),
             What::Device => self.path.clone(),
         }
@@ -178,6 +190,30 @@ impl FileTarget {
         Ok((file, start))
     }
 
+    /// Opens a file to change it where it lies, and keeps every other restore out of it.
+    fn open_in_place(&self, wanted_bytes: u64) -> Result<(File, Start), TargetError> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = fs::openat(&self.folder, &self.name, flags, Mode::empty());
+        let file = File::from(file.map_err(|errno| failed(&self.path, "open", errno))?);
+        fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => TargetError::InUse { path: self.path.clone() },
+            errno => failed(&self.path, "lock", errno),
+        })?;
+        let stat = fs::fstat(&file).map_err(|errno| failed(&self.path, "stat", errno))?;
+        if what_is(&self.path, &stat)? != What::File {
+            return Err(TargetError::NotAFile { path: self.path.clone(), found: "something else by now" });
+        }
+        let found_bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        let tail_bytes = self.tail(found_bytes, wanted_bytes)?;
+        Ok((file, Start::InPlace { tail_bytes }))
+    }
+
+    /// What is left of a target behind the disk.
+    fn tail(&self, found_bytes: u64, wanted_bytes: u64) -> Result<u64, TargetError> {
+        let tail_bytes = found_bytes.checked_sub(wanted_bytes);
+        tail_bytes.ok_or_else(|| TargetError::TooSmall { path: self.path.clone(), found_bytes, wanted_bytes })
+    }
+
     /// `O_EXCL` on a block device means: not while it is mounted or otherwise in use.
     fn open_device(&self, wanted_bytes: u64) -> Result<(File, Start), TargetError> {
         let flags = OFlags::RDWR | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -187,10 +223,11 @@ impl FileTarget {
         })?;
         let mut file = File::from(file);
         let found_bytes = file.seek(SeekFrom::End(0)).map_err(self.io("seek"))?;
-        let tail_bytes = found_bytes.checked_sub(wanted_bytes);
-        let tail_bytes =
-            tail_bytes.ok_or_else(|| TargetError::TooSmall { path: self.path.clone(), found_bytes, wanted_bytes })?;
-        Ok((file, Start::Foreign { tail_bytes }))
+        let tail_bytes = self.tail(found_bytes, wanted_bytes)?;
+        match self.is_in_place() {
+            true => Ok((file, Start::InPlace { tail_bytes })),
+            false => Ok((file, Start::Foreign { tail_bytes })),
+        }
     }
 
     fn sync(&self) -> Result<(), TargetError> {
@@ -206,7 +243,8 @@ impl FileTarget {
     fn name_it(&self) -> Result<(), TargetError> {
         let (part, exists) = (self.part_name(), || TargetError::Exists { path: self.path.clone() });
         let renamed = match self.options.if_exists {
-            IfExists::Overwrite => fs::renameat(&self.folder, &part, &self.folder, &self.name),
+            // Never asked: what is changed in place has its name.
+            IfExists::Overwrite | IfExists::InPlace => fs::renameat(&self.folder, &part, &self.folder, &self.name),
             IfExists::Refuse => {
                 match fs::renameat_with(&self.folder, &part, &self.folder, &self.name, RenameFlags::NOREPLACE) {
                     // The file system knows no such rename: a link does not replace anything either.
@@ -225,7 +263,8 @@ impl FileTarget {
 
 impl Target for FileTarget {
     fn room(&self) -> Result<Option<Room>, TargetError> {
-        if self.what == What::Device {
+        // In place there is room for nearly all of it; holes that are filled are noticed by the writes.
+        if self.what == What::Device || self.is_in_place() {
             return Ok(None);
         }
         let here = fs::fstat(&self.folder).map_err(|errno| failed(&self.path, "stat", errno))?;
@@ -239,10 +278,11 @@ impl Target for FileTarget {
 
     fn set_len(&self, bytes: u64) -> Result<Start, TargetError> {
         let (file, start) = match self.what {
+            What::File if self.is_in_place() => self.open_in_place(bytes)?,
             What::File => self.open_part()?,
             What::Device => self.open_device(bytes)?,
         };
-        if self.what == What::File {
+        if self.what == What::File && !self.is_in_place() {
             file.set_len(bytes).map_err(self.io("set the length"))?;
             if self.options.space == Space::Reserved {
                 let reserved = fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
@@ -291,6 +331,38 @@ impl Target for FileTarget {
         }
     }
 
+    fn holds_data(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, TargetError> {
+        let file = self.file()?;
+        let mut found = Vec::new();
+        let mut buffer = vec![0; LOOK_BYTES];
+        let mut at = range.start;
+        while at < range.end {
+            // Holes of the file are passed over; where there is no such knowledge, everything is looked at.
+            at = match fs::seek(file, fs::SeekFrom::Data(at)) {
+                Ok(data) => data.max(at),
+                Err(Errno::NXIO) => break,
+                Err(_) => at,
+            };
+            let end = range.end.min(at.saturating_add(LOOK_BYTES as u64));
+            if at >= end {
+                break;
+            }
+            let length = usize::try_from(end - at).unwrap_or(LOOK_BYTES);
+            let look = buffer.get_mut(..length).unwrap_or_default();
+            file.read_exact_at(look, at).map_err(self.io("read"))?;
+            let mut address = at;
+            for piece in look.chunks(ZERO_GRAIN_BYTES) {
+                let piece_end = address + piece.len() as u64;
+                if piece.iter().any(|byte| *byte != 0) {
+                    byte_ranges::push(&mut found, address..piece_end);
+                }
+                address = piece_end;
+            }
+            at = end;
+        }
+        Ok(found)
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), TargetError> {
         self.file()?.read_exact_at(buffer, offset).map_err(self.io("read"))
     }
@@ -303,8 +375,8 @@ impl Target for FileTarget {
     fn finish(&self) -> Result<(), TargetError> {
         self.sync()?;
         match self.what {
-            What::File => self.name_it(),
-            What::Device => Ok(()),
+            What::File if !self.is_in_place() => self.name_it(),
+            What::File | What::Device => Ok(()),
         }
     }
 

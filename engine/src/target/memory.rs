@@ -9,6 +9,7 @@ use std::{
 use repo_format::HashedChunk;
 
 use super::{Room, Start, Target, TargetError};
+use crate::byte_ranges;
 
 /// How a [`MemoryTarget`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,16 @@ impl Target for MemoryTarget {
         let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
         self.place(&mut self.lock(), range.start, length)?.fill(0);
         Ok(())
+    }
+
+    fn holds_data(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, TargetError> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let mut state = self.lock();
+        let bytes = self.place(&mut state, range.start, length)?;
+        let data = (range.start..range.end).zip(bytes.iter()).filter(|(_, byte)| **byte != 0);
+        let mut ranges = Vec::new();
+        data.for_each(|(at, _)| byte_ranges::push(&mut ranges, at..at + 1));
+        Ok(ranges)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), TargetError> {

@@ -6,6 +6,7 @@ mod file;
 mod memory;
 mod nbd;
 mod null;
+mod unwritten;
 
 use std::{io, ops::Range, path::PathBuf};
 
@@ -17,6 +18,7 @@ pub use file::{FileTarget, FileTargetOptions, IfExists, Space, check_file_name};
 pub use memory::{Ending, MemoryTarget};
 pub use nbd::NbdTarget;
 pub use null::NullTarget;
+pub use unwritten::UnwrittenTarget;
 
 /// What a target reads as before anything is written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,12 @@ pub enum Start {
     Zeros,
     /// What an earlier run of a restore left; what is right already need not be written again.
     Resumed,
+    /// What the disk is to be changed from, where it lies: what is right already is not written again. It is longer than
+    /// the disk by `tail_bytes`, which stay as they are.
+    InPlace {
+        /// Bytes beyond the disk.
+        tail_bytes: u64,
+    },
     /// Anything; it is longer than the disk by `tail_bytes`, which stay as they are.
     Foreign {
         /// Bytes beyond the disk.
@@ -57,7 +65,12 @@ pub trait Target: Send + Sync {
     /// Makes a range read as zeros.
     fn zero_at(&self, range: Range<u64>) -> Result<(), TargetError>;
 
-    /// Fills `buffer` from `offset`; only asked of a [`Start::Resumed`] target.
+    /// Where, inside `range`, something else than zeros may be; only asked of a [`Start::InPlace`] target.
+    fn holds_data(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, TargetError> {
+        Ok(vec![range.clone()])
+    }
+
+    /// Fills `buffer` from `offset`; only asked of a [`Start::Resumed`] or [`Start::InPlace`] target.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), TargetError>;
 
     /// Brings what was written to the medium, while others go on writing.
@@ -76,6 +89,12 @@ pub enum TargetError {
     /// Something of that name is there.
     #[error("{} exists", path.display())]
     Exists {
+        /// The name.
+        path: PathBuf,
+    },
+    /// Nothing is there that could be changed in place.
+    #[error("{} does not exist", path.display())]
+    Missing {
         /// The name.
         path: PathBuf,
     },
@@ -151,6 +170,7 @@ impl TargetError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Exists { .. }
+            | Self::Missing { .. }
             | Self::Link { .. }
             | Self::NotAFile { .. }
             | Self::Name { .. }

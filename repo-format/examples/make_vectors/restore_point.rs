@@ -5,6 +5,7 @@ use crate::{
 
 const ROOT: [u8; 32] = [0x31; 32];
 const HOME: [u8; 32] = [0x32; 32];
+const BASE: [u8; 32] = [0x33; 32];
 const STARTED: u64 = 1_790_000_000_000;
 
 fn named(name: &str) -> Vec<u8> {
@@ -42,6 +43,8 @@ fn full_disk() -> Fields {
         .with(11, varint(u64::MAX))
         .with(13, varint(127))
         .with(15, text("52 de c0/3"))
+        .with(17, BASE.to_vec())
+        .with(19, [varint(30), varint(400), varint(2)].concat())
 }
 
 fn full() -> Fields {
@@ -100,6 +103,8 @@ fn accepted_full() -> VectorFile {
         .field("out.disk.0.stored_bytes", u64::MAX)
         .field("out.disk.0.changed_bytes", 127)
         .field("out.disk.0.change_id", "52 de c0/3")
+        .hex("out.disk.0.base", &BASE)
+        .field("out.disk.0.audit", "1 in 30: 400 segments, 2 misses")
         .field("out.disk.1.name", "scsi0:1")
         .field("out.disk.1.bytes", 1_u64 << 40)
         .hex("out.disk.1.map_root", &ROOT)
@@ -146,6 +151,17 @@ pub fn all() -> Vec<VectorFile> {
         damaged("identity_control", "a name has no control characters", &bare().with(0, named("a\nb"))),
         damaged("disk_twice", "disk names are unique", &bare().with(4, disks(&[disk("a"), disk("a")]))),
         damaged("disks_count", "the number of disks is that of the list", &bare().with(4, vec![9])),
+        damaged(
+            "disk_audit_short",
+            "an audit is three numbers",
+            &one_disk(disk("a").with(19, [varint(30), varint(1)].concat())),
+        ),
+        damaged(
+            "disk_audit_left_over",
+            "nothing follows the numbers of an audit",
+            &one_disk(disk("a").with(19, vec![30, 1, 0, 0])),
+        ),
+        damaged("disk_base_short", "the id of a base has 32 bytes", &one_disk(disk("a").with(17, vec![1; 31]))),
         damaged("disk_no_root", "a disk has a map root", &one_disk(disk("a").without(4))),
         damaged("disk_no_name", "a disk has a name", &one_disk(disk("a").without(0))),
         damaged("disk_no_bytes", "a disk has a size", &one_disk(disk("a").without(2))),

@@ -65,6 +65,13 @@ impl BlockChunker {
         self.max_bytes - beyond
     }
 
+    /// A forced cut says that no block up to the largest chunk was picked: blocks **behind** the cut were looked at too.
+    pub(super) fn reach(&self, length: u32, address: u64) -> u64 {
+        let (length, half) = (u64::from(length), self.max_bytes as u64 / 2);
+        let may_be_forced = length > half && (address + length).is_multiple_of(half);
+        if may_be_forced { self.max_bytes as u64 } else { length }
+    }
+
     /// `p(B)`.
     #[expect(clippy::expect_used, reason = "no plaintext and 4 KiB of associated data is what GCM takes")]
     fn pick(&self, block: &[u8; BLOCK_BYTES]) -> u64 {

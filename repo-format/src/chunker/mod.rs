@@ -55,6 +55,17 @@ impl Chunker {
             Method::FastCdc(chunker) => chunker.cut(window, end),
         }
     }
+
+    /// How far the end of a chunk hangs on the bytes of its run: the chunk has `length` bytes and lies at `address`; as
+    /// long as so many bytes from its start (or all up to the end of the run) are the same, and the run ends no earlier,
+    /// it ends at the same place. It may be said too great, never too small. So many bytes are enough to find that end.
+    pub fn reach(&self, length: u32, address: u64) -> u64 {
+        match &self.method {
+            Method::Block(chunker) => chunker.reach(length, address),
+            // The byte behind a cut has been looked at, and is the first of the next chunk; bytes are looked at in pairs.
+            Method::FastCdc(_) => u64::from(length) + 2,
+        }
+    }
 }
 
 /// The chunk that ends where the bytes end, if the bytes end the run.

@@ -130,6 +130,33 @@ proptest! {
     }
 
     #[test]
+    fn nothing_beyond_the_reach_of_a_chunk_moves_its_end(
+        run in run(),
+        block in 0_u64..100,
+        chunking in chunking(ChunkerKind::Block),
+        kind in proptest::sample::select(vec![ChunkerKind::Block, ChunkerKind::FastCdc]),
+        seed: u8,
+    ) {
+        let address = block * 4096;
+        let chunker = Chunker::new(&Chunking { chunker: kind, ..chunking }, &keys(seed));
+        let mut start = 0;
+        for length in cuts(&chunker, &run, address, usize::MAX / 2) {
+            let reach = chunker.reach(u32::try_from(length).unwrap(), address + start as u64);
+            let kept = start + usize::try_from(reach).unwrap();
+            if kept < run.len() {
+                for other in [noise(77, 1 << 17), vec![run[kept - 1]; 1 << 17]] {
+                    let changed = [&run[start..kept], &other].concat();
+                    let at = address + start as u64;
+                    let end = chunker.cut(&changed, at, RunEnd::Beyond);
+                    prop_assert_eq!(end, Some(length));
+                    prop_assert_eq!(chunker.cut(&run[start..kept], at, RunEnd::Beyond), Some(length));
+                }
+            }
+            start += length;
+        }
+    }
+
+    #[test]
     fn chunks_keep_their_bounds(run in run(), chunking in chunking(ChunkerKind::Block)) {
         let cuts = cuts(&Chunker::new(&chunking, &keys(1)), &run, 0, usize::MAX / 2);
         let (min, max) = (chunking.min_bytes() as usize, chunking.max_bytes() as usize);
