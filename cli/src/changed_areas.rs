@@ -79,7 +79,8 @@ impl AreaLists {
         for disk in disks {
             let list = self.add(disk, Path::new(option))?;
             if disks.len() > 1 && !list.names_disks && !list.is_empty_file {
-                let what = format!("--changed-areas {option}: the list does not say which of {} disks it is of", disks.len());
+                let what =
+                    format!("--changed-areas {option}: the list does not say which of {} disks it is of", disks.len());
                 return Err(Failure::invalid(what, "name one list for each disk: --changed-areas DISK=FILE"));
             }
         }
@@ -237,7 +238,10 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        while array.next_element_seed(Item { areas: &mut *self.areas, pages: &mut *self.pages, of_page: false })?.is_some() {}
+        while array
+            .next_element_seed(Item { areas: &mut *self.areas, pages: &mut *self.pages, of_page: false })?
+            .is_some()
+        {}
         self.check_covered()
     }
 
@@ -281,7 +285,11 @@ impl<'de> Visitor<'de> for Item<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.of_page { "{\"start\", \"length\"}" } else { "{\"start\", \"length\"} or a DiskChangeInfo" })
+        f.write_str(if self.of_page {
+            "{\"start\", \"length\"}"
+        } else {
+            "{\"start\", \"length\"} or a DiskChangeInfo"
+        })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -352,7 +360,10 @@ impl<'de> Visitor<'de> for PageAreas<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        while array.next_element_seed(Item { areas: &mut *self.areas, pages: &mut *self.pages, of_page: true })?.is_some() {}
+        while array
+            .next_element_seed(Item { areas: &mut *self.areas, pages: &mut *self.pages, of_page: true })?
+            .is_some()
+        {}
         Ok(())
     }
 }

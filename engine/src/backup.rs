@@ -5,9 +5,7 @@ mod disk;
 #[cfg(test)]
 mod tests;
 
-use repo_format::{
-    ChunkId, Class, Completeness, Compression, Consistency, DiskRecord, RestorePoint, VmIdentity,
-};
+use repo_format::{ChunkId, Class, Completeness, Compression, Consistency, DiskRecord, RestorePoint, VmIdentity};
 
 use crate::{
     captured_home::{CapturedHome, HomeError, store_home},
@@ -26,8 +24,8 @@ use crate::{
 
 use base::Base;
 pub use base::{Changes, FullRead};
-use disk::{DiskPlan, ReadDisk, store_one_disk};
 pub use disk::{AuditReport, HowRead};
+use disk::{DiskPlan, ReadDisk, store_one_disk};
 
 /// A disk of a [`BackupJob`].
 pub struct JobDisk {

@@ -83,8 +83,8 @@ pub use repository::{
     open_reader, open_writer,
 };
 pub use restore::{
-    BadExtents, RestoreBase, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk, RestoredHome,
-    restore, restore_home,
+    BadExtents, RestoreBase, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk,
+    RestoredHome, restore, restore_home,
 };
 pub use session::SessionError;
 pub use source::{DiskSource, MemorySource, RawImage, SourceError, SourceOpenError};

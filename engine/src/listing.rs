@@ -7,8 +7,8 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use diff::{changed_ranges_of, partner};
 pub use diff::{Diff, DiffError, DiskDiff, HomeChange, Side, diff};
+pub(crate) use diff::{changed_ranges_of, partner};
 pub use list::{ListedPoint, list};
 pub use show::{HomeSummary, SecretSummary, ShownPoint, StreamSummary, disk_extents, show};
 pub use stats::{Stats, Totals, VmStats, stats};

@@ -32,10 +32,7 @@ pub(crate) struct MapEdit<'r> {
 
 impl<'r> MapEdit<'r> {
     /// Opens the nodes above `segments`, which ascend.
-    pub(crate) fn open(
-        walk: &'r MapWalk<'r>,
-        segments: impl IntoIterator<Item = u64>,
-    ) -> Result<Self, ReadError> {
+    pub(crate) fn open(walk: &'r MapWalk<'r>, segments: impl IntoIterator<Item = u64>) -> Result<Self, ReadError> {
         let mut edit = Self { walk, root: walk.root().clone(), nodes: BTreeMap::new(), changed: BTreeSet::new() };
         for segment in segments {
             for level in (1..=edit.root.height).rev() {

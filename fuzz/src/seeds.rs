@@ -1,12 +1,12 @@
 //! What each target begins with, besides the test vectors: whole objects, so that mutations stay close to what is right.
 
 use repo_format::{
-    AddedSlot, AuditRecord, AttemptId, Checkpoint, ChunkId, ChunkRef, ChunkerKind, Chunking, Class, Commit, Completeness,
-    Compression, Compressor, Condemn, Config, Consistency, Damaged, Delete, Digest, DiskHome, DiskRecord, EntryHeader,
-    Extent, FileName, Forget, FrameBuilder, HashedChunk, Hold, KeyChange, LogEntry, MapGeometry, MapNode, MapRoot,
-    Moved, NewPack, Nvram, Open, Orphan, PackBuilder, PackClose, PackHead, PackLayout, PackName, PackOrdinal, Pin,
-    PolicyEncrypts, Record, RecoveryKey, RestorePoint, Salt, SecretBytes, SegmentMap, SessionId, SlotId, StoragePolicy,
-    Stream, Swept, Verified, VerifiedHow, VmHome, VmIdentity,
+    AddedSlot, AttemptId, AuditRecord, Checkpoint, ChunkId, ChunkRef, ChunkerKind, Chunking, Class, Commit,
+    Completeness, Compression, Compressor, Condemn, Config, Consistency, Damaged, Delete, Digest, DiskHome, DiskRecord,
+    EntryHeader, Extent, FileName, Forget, FrameBuilder, HashedChunk, Hold, KeyChange, LogEntry, MapGeometry, MapNode,
+    MapRoot, Moved, NewPack, Nvram, Open, Orphan, PackBuilder, PackClose, PackHead, PackLayout, PackName, PackOrdinal,
+    Pin, PolicyEncrypts, Record, RecoveryKey, RestorePoint, Salt, SecretBytes, SegmentMap, SessionId, SlotId,
+    StoragePolicy, Stream, Swept, Verified, VerifiedHow, VmHome, VmIdentity,
 };
 
 use crate::{

@@ -59,11 +59,8 @@ fn a_night_by_changed_areas_reads_little_and_has_the_map_of_a_full_read() {
         let (one, two) = (random(2, 70_000), random(3, 3));
         night.write(9 * MIB + 5, &one);
         night.write(40 * MIB + 1000, &two);
-        let json = format!(
-            r#"[{{"start":{},"length":70000}},{{"start":{},"length":3}}]"#,
-            9 * MIB + 5,
-            40 * MIB + 1000
-        );
+        let json =
+            format!(r#"[{{"start":{},"length":70000}},{{"start":{},"length":3}}]"#, 9 * MIB + 5, 40 * MIB + 1000);
         let stored = night.night(&json, &["--audit", "0"]);
         assert_eq!(stored["map_root"], night.full_root(), "{chunker}");
         assert_eq!(stored["read"], "changed_areas");
@@ -161,7 +158,11 @@ fn a_resized_or_new_disk_is_read_whole_and_the_reason_is_told() {
     write_full(&night.image, &night.bytes);
     let list = night.list("[]");
     let run = night.site.run(&night.args(&list, "web01", &[])).ends(0);
-    assert!(run.stdout.contains("read whole: it had 2097152 bytes in the parent and has 2101248 now"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("read whole: it had 2097152 bytes in the parent and has 2101248 now"),
+        "{}",
+        run.stdout
+    );
     night.site.assert_restores("web01", &night.image);
     let other = night.site.path("other.img");
     write_full(&other, &disk(9, MIB));
@@ -287,7 +288,18 @@ fn a_restore_in_place_with_a_base_does_not_read_what_both_points_share() {
     fs::write(&target, &guest).unwrap();
     let list = night.list(&format!("{} 5000\n", 35 * MIB));
     let to = format!("disk0={}", target.display());
-    let args = ["restore", "web01", "--disk", &to, "--in-place", "--base", "web01@latest~1", "--changed-areas", &list, "--yes"];
+    let args = [
+        "restore",
+        "web01",
+        "--disk",
+        &to,
+        "--in-place",
+        "--base",
+        "web01@latest~1",
+        "--changed-areas",
+        &list,
+        "--yes",
+    ];
     let done = night.site.json(&args);
     assert!(strongroom_tests::is_same(&target, &night.image));
     let looked_at = 40 * MIB as u64 - done["disks"][0]["shared_bytes"].as_u64().unwrap();

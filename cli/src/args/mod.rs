@@ -14,8 +14,8 @@ use clap::{
 };
 
 pub use commands::{
-    AuditChoice, BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat, InitArgs,
-    KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
+    AuditChoice, BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat,
+    InitArgs, KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
 };
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 

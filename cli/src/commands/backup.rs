@@ -18,8 +18,8 @@ use crate::{
     changed_areas::{self, AreaLists},
     exit::Exit,
     failure::Failure,
-    opening::Opened,
     opening,
+    opening::Opened,
     output::{AuditLine, BackupDisk, BackupResult, HeadLine, RangeLine, RepositoryLine, WarningLine},
     progress::{Mode, Progress},
     sources::{self, NamedSource},
@@ -191,8 +191,11 @@ fn changes(
     parent: &str,
     areas: Vec<(String, ChangedAreas)>,
 ) -> Result<Changes, Failure> {
-    let chosen = points::choose(&opened.handle, parent, &opened.place)
-        .map_err(|failure| Failure { exit: Exit::Invalid, what: format!("--parent: {}", failure.what), ..failure })?;
+    let chosen = points::choose(&opened.handle, parent, &opened.place).map_err(|failure| Failure {
+        exit: Exit::Invalid,
+        what: format!("--parent: {}", failure.what),
+        ..failure
+    })?;
     if chosen.disk.is_some() {
         return Err(Failure::invalid("--parent names a disk", "name a restore point: its disks go by their names"));
     }

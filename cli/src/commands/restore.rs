@@ -8,7 +8,7 @@ use std::{
 };
 
 use engine::{
-    BadExtents, FileTarget, FileTargetOptions, IfExists, Reader, RestoreError, RestoreBase, RestoreJob, RestoreOptions,
+    BadExtents, FileTarget, FileTargetOptions, IfExists, Reader, RestoreBase, RestoreError, RestoreJob, RestoreOptions,
     RestoreReport, ShownPoint, Space, Target, UnwrittenTarget, restore, restore_home, show,
 };
 use repo_format::DiskRecord;
@@ -155,8 +155,11 @@ fn base_of(
     warnings: &mut Vec<WarningLine>,
 ) -> Result<Option<RestoreBase>, Failure> {
     let Some(base) = &args.base else { return Ok(None) };
-    let base = choose_parsed(reader, &parse(base)?, place)
-        .map_err(|failure| Failure { exit: Exit::Invalid, what: format!("--base: {}", failure.what), ..failure })?;
+    let base = choose_parsed(reader, &parse(base)?, place).map_err(|failure| Failure {
+        exit: Exit::Invalid,
+        what: format!("--base: {}", failure.what),
+        ..failure
+    })?;
     let identity = |id| reader.state().point(id).map(|point| &point.identity);
     if identity(&base.id) != identity(&chosen.id) {
         let what = format!("--base: point {} is of {}, not of {}", base.id, base.vm, chosen.vm);
@@ -333,8 +336,7 @@ fn restore_disks(
     let target = |goal: &Goal<'_>| {
         let target = FileTarget::at(&goal.path, options)
             .map_err(|error| target_failure(&error, &goal.record.name, &goal.path))?;
-        let target: Arc<dyn Target> =
-            if args.dry_run { Arc::new(UnwrittenTarget(target)) } else { Arc::new(target) };
+        let target: Arc<dyn Target> = if args.dry_run { Arc::new(UnwrittenTarget(target)) } else { Arc::new(target) };
         Ok((goal.record.name.clone(), target))
     };
     let disks = goals.iter().map(target).collect::<Result<Vec<_>, Failure>>()?;

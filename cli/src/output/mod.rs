@@ -13,10 +13,10 @@ use std::io::{self, Write};
 pub use envelope::{Ending, Envelope, HeadLine, RepositoryLine, WarningLine};
 pub use errors::{Palette, render_failure, render_warning};
 pub use results::{
-    AuditLine, BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine,
-    GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine,
-    ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowAudit, ShowDisk, ShowPoint, ShowResult, SlotLine,
-    StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
+    AuditLine, BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult,
+    ExtentLine, GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine,
+    PolicyLine, ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowAudit, ShowDisk, ShowPoint,
+    ShowResult, SlotLine, StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
 };
 pub use schema::write_schemas;
 

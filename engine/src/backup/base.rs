@@ -153,12 +153,8 @@ mod tests {
     #[test]
     fn segments_are_touched_by_changes_and_by_the_audit_and_come_in_order() {
         let touched = touched_segments(&[8..40, 48..50, 130..140], 10, 5, &|index| index == 1 || index == 3);
-        let expected = [
-            (0, vec![8..32], false),
-            (1, vec![32..40, 48..50], true),
-            (3, vec![], true),
-            (4, vec![130..140], false),
-        ];
+        let expected =
+            [(0, vec![8..32], false), (1, vec![32..40, 48..50], true), (3, vec![], true), (4, vec![130..140], false)];
         let expected: Vec<Touched> =
             expected.into_iter().map(|(index, changed, audited)| Touched { index, changed, audited }).collect();
         assert_eq!(touched, expected);

@@ -112,7 +112,8 @@ impl<'p> DiskPlan<'p> {
         let cells = areas.cells(u64::from(config.chunking.min_bytes()));
         let due = |index| changes.audit.is_due(&order, index, number);
         let touched = touched_segments(&cells, geometry.segments(), config.segment_log2, &due);
-        let audited = touched.iter().filter(|touched| touched.audited).map(|touched| geometry.segment_bytes(touched.index));
+        let audited =
+            touched.iter().filter(|touched| touched.audited).map(|touched| geometry.segment_bytes(touched.index));
         let bytes = cells.iter().map(|range| range.end - range.start).chain(audited).sum();
         Ok(Self::Changes { changes, areas, before, touched, bytes })
     }
@@ -142,7 +143,12 @@ fn failed(job: &BackupJob, disk: &JobDisk, source: StoreDiskError) -> BackupErro
 enum Outcome {
     Stored(StoredDisk, Audited),
     /// It is worth nothing: read the disk whole. What was read and written so far, and what the audit has found.
-    FullRead { reason: FullRead, read_bytes: u64, written: Written, audited: Audited },
+    FullRead {
+        reason: FullRead,
+        read_bytes: u64,
+        written: Written,
+        audited: Audited,
+    },
 }
 
 /// Reads and stores `disk` as planned; if that turns out not to be possible, whole.

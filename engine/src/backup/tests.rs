@@ -326,7 +326,8 @@ fn the_point_tells_its_base_and_what_the_audit_found() {
     let first = place.full("web01", source(&disk, false));
     disk[5] ^= 1;
     let second = place.by_changes("web01", source(&disk, false), first.point, &[5..6], AuditShare::ALL);
-    let record = |place: &Place, report: &BackupReport| place.writer.restore_point(report.point).unwrap().disks.remove(0);
+    let record =
+        |place: &Place, report: &BackupReport| place.writer.restore_point(report.point).unwrap().disks.remove(0);
     let told = record(&place, &second);
     assert_eq!(told.base, Some(first.point));
     assert_eq!(told.audit, Some(repo_format::AuditRecord { one_in: 1, segments: 11, misses: 0 }));
@@ -340,7 +341,10 @@ fn the_point_tells_its_base_and_what_the_audit_found() {
     assert_eq!((told.base, told.audit.map(|audit| audit.misses)), (None, Some(1)));
     assert_eq!(third.disks[0].how, HowRead::Whole { reason: Some(FullRead::AuditMiss { segments: 1 }) });
     let misses = &third.disks[0].audit.as_ref().unwrap().misses;
-    assert!(misses.len() == 1 && misses[0].contains(&650_000) && misses[0].end - misses[0].start <= 1 << 15, "{misses:?}");
+    assert!(
+        misses.len() == 1 && misses[0].contains(&650_000) && misses[0].end - misses[0].start <= 1 << 15,
+        "{misses:?}"
+    );
     assert_eq!(root(&third), root(&place.full("other", source(&disk, false))));
 }
 
@@ -551,4 +555,3 @@ fn bytes_that_cannot_be_read_in_a_changed_area_are_bad_as_a_full_read_finds_them
         assert_eq!(report.disks[0].bad_bytes, 4096);
     }
 }
-

@@ -90,13 +90,9 @@ pub(crate) fn store_disk(
     writers: Vec<FrameWriter>,
     metadata: &mut FrameWriter,
 ) -> Result<StoredDisk, StoreDiskError> {
-    run_workers(
-        job,
-        job.geometry.segments(),
-        writers,
-        &|worker, index| worker.store_segment(index, plan),
-        |finished| collect(job, finished, metadata),
-    )
+    run_workers(job, job.geometry.segments(), writers, &|worker, index| worker.store_segment(index, plan), |finished| {
+        collect(job, finished, metadata)
+    })
 }
 
 enum Finished<S> {

@@ -66,11 +66,8 @@ impl<'a> SegmentWorker<'a> {
         let index = touched.index;
         let parent = base.segment_map(index).map_err(StoreDiskError::Base)?;
         let novel_before = self.writer.written().novel_bytes;
-        let (map, mut read_bytes) = if touched.changed.is_empty() {
-            (parent.clone(), 0)
-        } else {
-            self.splice(touched, &parent)?
-        };
+        let (map, mut read_bytes) =
+            if touched.changed.is_empty() { (parent.clone(), 0) } else { self.splice(touched, &parent)? };
         self.tell_new(novel_before);
         let audit = if touched.audited { Some(self.audit(index, &map)?) } else { None };
         read_bytes += audit.as_ref().map_or(0, |audit| audit.read_bytes);
@@ -229,4 +226,3 @@ impl From<std::convert::Infallible> for StoreDiskError {
         match never {}
     }
 }
-

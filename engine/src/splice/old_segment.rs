@@ -44,9 +44,10 @@ impl<'m> OldSegment<'m> {
     /// Whether cutting can stand at `address`: a chunk began there, or it lies in a hole (between two cells of it).
     pub(super) fn is_boundary(&self, address: u64) -> bool {
         address == self.end
-            || self.extents.get(self.index_at(address)).is_some_and(|(range, extent)| {
-                range.start == address || matches!(extent, Extent::Hole { .. })
-            })
+            || self
+                .extents
+                .get(self.index_at(address))
+                .is_some_and(|(range, extent)| range.start == address || matches!(extent, Extent::Hole { .. }))
     }
 
     /// How far the end of chunk `index` hangs on the bytes of its run.

@@ -195,7 +195,8 @@ fn a_change_behind_a_forced_cut_moves_that_cut() {
             fill(u64::from(seed) * 100 + cell, &mut changed[cell as usize * 4096..][..4096]);
             let source = MemorySource::new(changed.clone());
             let (map, _) =
-                splice_segment(&source, 0..1 << 19, &parent, &[cell * 4096..(cell + 1) * 4096], chunking, &keys).unwrap();
+                splice_segment(&source, 0..1 << 19, &parent, &[cell * 4096..(cell + 1) * 4096], chunking, &keys)
+                    .unwrap();
             assert_eq!(map, full(&changed, 0, chunking, &keys), "seed {seed}, cell {cell}");
             moved += u32::from(map.extents().get(1) != parent.extents().get(1) && cell > 16);
         }

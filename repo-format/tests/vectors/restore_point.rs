@@ -39,8 +39,7 @@ fn show(found: &mut Outputs, index: usize, disk: &DiskRecord) {
     insert(found, &name("changed_bytes"), disk.changed_bytes);
     insert(found, &name("change_id"), disk.change_id.as_ref());
     insert(found, &name("base"), disk.base);
-    let audit = disk.audit.map(|audit| {
-        format!("1 in {}: {} segments, {} misses", audit.one_in, audit.segments, audit.misses)
-    });
+    let audit =
+        disk.audit.map(|audit| format!("1 in {}: {} segments, {} misses", audit.one_in, audit.segments, audit.misses));
     insert(found, &name("audit"), audit);
 }
