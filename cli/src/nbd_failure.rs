@@ -12,7 +12,9 @@ pub fn nbd_failure(error: &NbdError, disk: &str, uri: &NbdUri) -> Failure {
             failure.with_advice("start the server or make it reachable, then run the same command again")
         }
         NbdError::NoExport { .. } => failure.with_advice("name one of its exports behind the host: nbd://HOST/EXPORT"),
-        NbdError::TlsRequired { .. } => failure.with_advice("write nbds:// and whom to trust: ?tls-ca=FILE or ?tls-pin=SHA256"),
+        NbdError::TlsRequired { .. } => {
+            failure.with_advice("write nbds:// and whom to trust: ?tls-ca=FILE or ?tls-pin=SHA256")
+        }
         NbdError::NoTls { .. } => failure.with_advice("write nbd:// if the network in between is trusted"),
         NbdError::ReadOnly { .. } => failure.with_advice("start the server so that it may be written"),
         NbdError::Tls { .. } if error.kind() == Kind::Failed => {

@@ -79,7 +79,12 @@ fn open_nbd(disk: &str, text: &str) -> Result<Box<dyn DiskSource>, Failure> {
     })?;
     let source = NbdSource::open(&uri, NbdOptions::default()).map_err(|error| nbd_failure(&error, disk, &uri))?;
     if source.bytes() == 0 {
-        return Err(Failure::new(Exit::Invalid, "the export is empty (0 bytes)", format!("{disk} = {uri}"), "name a disk"));
+        return Err(Failure::new(
+            Exit::Invalid,
+            "the export is empty (0 bytes)",
+            format!("{disk} = {uri}"),
+            "name a disk",
+        ));
     }
     Ok(Box::new(source))
 }

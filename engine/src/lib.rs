@@ -67,10 +67,10 @@ pub use log::{
 pub use map_walk::{Found, MapWalk, Visitor};
 pub use monitor::{Event, Monitor, Silent, Step};
 pub use nbd::{
-    Answer, Ask, Channel, Chosen, Endpoint, Expecting, Export, Fault, Listen, ListenError, Listener, NbdClient, NbdError,
-    NbdOptions, NbdUri, Negotiated, Piece, Progress, ReplyError, ServerLimits, ServerTls, ServerTlsFiles, SessionEnd,
-    Shared, Socket, Ticket, TlsError, Trust, UriError, Wanted, ZeroHow, negotiate, offer, read_reply, serve_client,
-    serve_requests, wire as nbd_wire,
+    Answer, Ask, Channel, Chosen, Endpoint, Expecting, Export, Fault, Listen, ListenError, Listener, NbdClient,
+    NbdError, NbdOptions, NbdUri, Negotiated, Piece, Progress, ReplyError, ServerLimits, ServerTls, ServerTlsFiles,
+    SessionEnd, Shared, Socket, Ticket, TlsError, Trust, UriError, Wanted, ZeroHow, negotiate, offer, read_reply,
+    serve_client, serve_requests, wire as nbd_wire,
 };
 pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
@@ -96,8 +96,8 @@ pub use store::{
     StoreError,
 };
 pub use target::{
-    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NbdTarget, NullTarget, Room, Space, Start, Target, TargetError,
-    check_file_name,
+    Ending, FileTarget, FileTargetOptions, IfExists, MemoryTarget, NbdTarget, NullTarget, Room, Space, Start, Target,
+    TargetError, check_file_name,
 };
 pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
 pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_without_key};

@@ -184,7 +184,11 @@ pub fn serve(
     for disk in chosen {
         let description = format!("{} {} of point {point}", record.vm_name, disk.name);
         let overlay = overlay.as_ref().and_then(|overlay| overlay.disk(&disk.name));
-        exports.push(PointExport { disk: PointDisk::open(disk, &cache, &faults).map_err(unreadable)?, overlay, description });
+        exports.push(PointExport {
+            disk: PointDisk::open(disk, &cache, &faults).map_err(unreadable)?,
+            overlay,
+            description,
+        });
     }
     let exports: Vec<&dyn Export> = exports.iter().map(|export| export as &dyn Export).collect();
     let listener = Listener::bind(&job.listen)?;

@@ -16,9 +16,9 @@ pub use seeds::seeds;
 pub use targets::{
     chunker::chunker_block, chunker::chunker_fastcdc, disk_map::map_node, disk_map::map_root, disk_map::segment_map,
     frame::frame, frame::frame_round_trip, log::log_body, log::log_entry, metadata::metadata_chunk,
-    metadata::restore_point, metadata::vm_home, metadata::vm_identity, nbd::nbd_client, nbd::nbd_server, pack::pack_directory, pack::pack_footer,
-    pack::pack_head, pack::pack_round_trip, public::config, public::key_slot, public::key_slot_content,
-    public::recovery_key,
+    metadata::restore_point, metadata::vm_home, metadata::vm_identity, nbd::nbd_client, nbd::nbd_server,
+    pack::pack_directory, pack::pack_footer, pack::pack_head, pack::pack_round_trip, public::config, public::key_slot,
+    public::key_slot_content, public::recovery_key,
 };
 pub use vectors::inputs_of_vectors;
 

@@ -198,13 +198,30 @@ pub fn certificates(folder: &Path) {
         let extensions = at("extensions");
         succeeds(
             "openssl",
-            &["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-days", "2", "-extfile", &extensions, "-out", &cert],
+            &[
+                "x509",
+                "-req",
+                "-in",
+                &request,
+                "-CA",
+                &ca,
+                "-CAkey",
+                &ca_key,
+                "-CAcreateserial",
+                "-days",
+                "2",
+                "-extfile",
+                &extensions,
+                "-out",
+                &cert,
+            ],
         );
     }
 }
 
 /// SHA-256 of a certificate, as openssl prints it.
 pub fn fingerprint(certificate: &Path) -> String {
-    let text = succeeds("openssl", &["x509", "-noout", "-fingerprint", "-sha256", "-in", certificate.to_str().unwrap()]);
+    let text =
+        succeeds("openssl", &["x509", "-noout", "-fingerprint", "-sha256", "-in", certificate.to_str().unwrap()]);
     text.trim().rsplit('=').next().unwrap().to_owned()
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use engine::nbd_wire::{
-    BlockSizes, ChunkHeader, ChunkKind, Command, ContextReply, ExportAbout, Extent, GREETING_BYTES, Greeting,
-    HoleAt, Info, OPTION_HEADER_BYTES, OptionHeader, OptionReplyHeader, REQUEST_BYTES, ReplyHeader, Request, StatusReply,
+    BlockSizes, ChunkHeader, ChunkKind, Command, ContextReply, ExportAbout, Extent, GREETING_BYTES, Greeting, HoleAt,
+    Info, OPTION_HEADER_BYTES, OptionHeader, OptionReplyHeader, REQUEST_BYTES, ReplyHeader, Request, StatusReply,
     chunk_flag, export_flag, option, reply_kind,
 };
 use strongroom_tests::Site;
@@ -54,7 +54,8 @@ fn serve(mut stream: UnixStream, lie: Lie) -> Option<()> {
         let header = OptionHeader::decode(&array::<OPTION_HEADER_BYTES>(&mut stream)?).ok()?;
         let mut data = vec![0; header.data_bytes as usize];
         stream.read_exact(&mut data).ok()?;
-        let mut reply = |kind, data: &[u8]| stream.write_all(&OptionReplyHeader::encode(header.option, kind, data)).ok();
+        let mut reply =
+            |kind, data: &[u8]| stream.write_all(&OptionReplyHeader::encode(header.option, kind, data)).ok();
         match header.option {
             option::STRUCTURED_REPLY => reply(reply_kind::ACK, &[])?,
             option::SET_META_CONTEXT => {
@@ -121,7 +122,8 @@ fn answer(request: &Request, lie: Lie) -> Vec<Vec<u8>> {
             vec![chunk(request, ChunkKind::Status, true, &status.encode())]
         }
         (Command::Read, Lie::LargerThanItIs) if offset >= BYTES => {
-            let report = engine::nbd_wire::ErrorReport { error: 22, message: "beyond the end".to_owned(), offset: None };
+            let report =
+                engine::nbd_wire::ErrorReport { error: 22, message: "beyond the end".to_owned(), offset: None };
             let (kind, report) = report.encode();
             vec![chunk(request, kind, true, &report)]
         }
@@ -129,7 +131,9 @@ fn answer(request: &Request, lie: Lie) -> Vec<Vec<u8>> {
         (Command::Read, Lie::LessData) => vec![data(request, true, offset, length - 1)],
         (Command::Read, Lie::DataElsewhere) => vec![data(request, true, offset + 1, length)],
         (Command::Read, Lie::DataTwice) => vec![data(request, false, offset, length), data(request, true, offset, 1)],
-        (Command::Read, Lie::AnotherCookie) => vec![data(&Request { cookie: cookie ^ 1 << 40, ..*request }, true, offset, length)],
+        (Command::Read, Lie::AnotherCookie) => {
+            vec![data(&Request { cookie: cookie ^ 1 << 40, ..*request }, true, offset, length)]
+        }
         (Command::Read, Lie::NoData) => vec![chunk(request, ChunkKind::None, true, &[])],
         (Command::Read, Lie::HoleBeyond) => {
             vec![chunk(request, ChunkKind::Hole, true, &HoleAt { offset, bytes: u32::MAX }.encode())]

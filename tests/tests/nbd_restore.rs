@@ -16,12 +16,8 @@ fn a_disk_comes_back_into_an_export_whatever_was_there() {
         bytes[3 * MIB..9 * MIB + 512].fill(0);
         write_full(&image, &bytes);
         site.back_up("v", &image);
-        let policies: [&[&str]; 4] = [
-            &[],
-            &["--filter=nozero"],
-            &["--filter=blocksize-policy"],
-            &["--filter=multi-conn"],
-        ];
+        let policies: [&[&str]; 4] =
+            [&[], &["--filter=nozero"], &["--filter=blocksize-policy"], &["--filter=multi-conn"]];
         for policy in policies {
             write_full(&target, &random(32, 20 * MIB));
             let mut args = policy.to_vec();
@@ -91,10 +87,8 @@ fn an_export_that_does_not_fit_or_may_not_be_written_is_refused() {
     let mut gone = Peer::nbdkit(&site, &["memory", "2M"]);
     gone.kill();
     restore(&gone, &["--overwrite", "--yes"]).fails(6, &["cannot connect"]);
-    let full = Peer::nbdkit(
-        &site,
-        &["--filter=error", "memory", "2M", "error-pwrite=ENOSPC", "error-pwrite-rate=100%"],
-    );
+    let full =
+        Peer::nbdkit(&site, &["--filter=error", "memory", "2M", "error-pwrite=ENOSPC", "error-pwrite-rate=100%"]);
     restore(&full, &["--overwrite", "--yes"]).fails(6, &["no space"]);
     let broken = Peer::nbdkit(&site, &["--filter=error", "memory", "2M", "error=EIO", "error-rate=100%"]);
     restore(&broken, &["--overwrite", "--yes"]).fails(1, &["error 5"]);

@@ -58,7 +58,12 @@ fn an_export_of_nbdkit_has_the_map_of_the_file_behind_it() {
         (&["--filter=nozero", "--filter=cow"], &[]),
         (
             &["--filter=blocksize-policy"],
-            &["blocksize-minimum=4096", "blocksize-maximum=65536", "blocksize-preferred=4096", "blocksize-error-policy=error"],
+            &[
+                "blocksize-minimum=4096",
+                "blocksize-maximum=65536",
+                "blocksize-preferred=4096",
+                "blocksize-error-policy=error",
+            ],
         ),
         (&["--no-sr"], &[]),
     ];
@@ -199,7 +204,13 @@ fn a_server_that_lets_nobody_in_is_unavailable() {
     let event = site.text("event");
     let peer = Peer::nbdkit(
         &site,
-        &["--filter=exitwhen", "file", image.to_str().unwrap(), &format!("exit-when-file-created={event}"), "exit-when-poll=1"],
+        &[
+            "--filter=exitwhen",
+            "file",
+            image.to_str().unwrap(),
+            &format!("exit-when-file-created={event}"),
+            "exit-when-poll=1",
+        ],
     );
     let uri = format!("disk0={}&reconnect=1", peer.uri(""));
     site.run(&["backup", "--vm", "v", "--disk", &uri]).ends(0);
@@ -262,7 +273,9 @@ fn a_dirty_bitmap_of_qemu_gives_what_changed() {
     let wanted = [131_072..196_608, mib..mib + 65_536, 2500 * mib..2500 * mib + 131_072];
     assert_eq!(source.dirty_extents("night1").unwrap(), wanted);
     match source.dirty_extents("night2") {
-        Err(SourceError::NoBitmap { bitmap, there }) => assert_eq!((bitmap.as_str(), there), ("night2", vec!["night1".to_owned()])),
+        Err(SourceError::NoBitmap { bitmap, there }) => {
+            assert_eq!((bitmap.as_str(), there), ("night2", vec!["night1".to_owned()]))
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -49,7 +49,11 @@ fn every_disk_is_an_export_that_reads_as_the_disk() {
     for (number, uri) in serving.uris.iter().enumerate() {
         let name = format!("disk{number}");
         assert!(uri.contains(&format!("/{name}?")), "{uri}");
-        for (how, args) in [("nbdcopy", &["--"][..]), ("nbdcopy", &["--synchronous"]), ("nbdcopy", &["--request-size=4096", "--requests=3"])] {
+        for (how, args) in [
+            ("nbdcopy", &["--"][..]),
+            ("nbdcopy", &["--synchronous"]),
+            ("nbdcopy", &["--request-size=4096", "--requests=3"]),
+        ] {
             let copy = site.fresh("copy");
             let mut args = args.to_vec();
             args.extend([uri.as_str(), copy.to_str().unwrap()]);
@@ -84,8 +88,10 @@ fn holes_are_told_as_holes() {
     let serving = Serving::start(&subject.site, "web01/disk0", 1, &[]);
     let map: Value = serde_json::from_str(&succeeds("nbdinfo", &["--map", "--json", serving.uri()])).unwrap();
     let extents = map.as_array().unwrap();
-    let zero: u64 = extents.iter().filter(|extent| extent["type"] == 3).map(|extent| extent["length"].as_u64().unwrap()).sum();
-    let end = extents.iter().map(|extent| extent["offset"].as_u64().unwrap() + extent["length"].as_u64().unwrap()).max();
+    let zero: u64 =
+        extents.iter().filter(|extent| extent["type"] == 3).map(|extent| extent["length"].as_u64().unwrap()).sum();
+    let end =
+        extents.iter().map(|extent| extent["offset"].as_u64().unwrap() + extent["length"].as_u64().unwrap()).max();
     assert_eq!(end, Some(40 * MIB as u64));
     assert!(zero >= 24 * MIB as u64 - 32 * 1024, "{zero}");
     let map: Value =

@@ -28,7 +28,8 @@ fn kernel() -> Option<(PathBuf, PathBuf)> {
         found.sort();
         found.pop()
     };
-    let modules = ["lib/modules", "usr/lib/modules"].map(|name| folder.join(name)).into_iter().find(|path| path.is_dir());
+    let modules =
+        ["lib/modules", "usr/lib/modules"].map(|name| folder.join(name)).into_iter().find(|path| path.is_dir());
     Some((first(folder.join("boot"), "vmlinuz").unwrap(), first(modules.unwrap(), "").unwrap()))
 }
 
@@ -51,7 +52,8 @@ fn with_needs(modules: &Path, wanted: &[&str]) -> Vec<PathBuf> {
         if order.contains(path) {
             continue;
         }
-        let needs: Vec<String> = needs(path).into_iter().filter(|need| !order.iter().any(|path| stem(path) == *need)).collect();
+        let needs: Vec<String> =
+            needs(path).into_iter().filter(|need| !order.iter().any(|path| stem(path) == *need)).collect();
         let there = |need: &String| all.iter().any(|path| stem(path) == *need);
         match needs.iter().any(there) {
             true => waiting.extend(std::iter::once(name).chain(needs)),
@@ -73,8 +75,10 @@ fn needs(module: &Path) -> Vec<String> {
 
 /// What PID 1 does: load drivers, mount the disk, say what is on it, write to it, switch off.
 fn init(modules: &[PathBuf]) -> String {
-    let loads: String =
-        modules.iter().map(|path| format!("insmod /modules/{}\n", path.file_name().unwrap().to_str().unwrap())).collect();
+    let loads: String = modules
+        .iter()
+        .map(|path| format!("insmod /modules/{}\n", path.file_name().unwrap().to_str().unwrap()))
+        .collect();
     format!(
         "#!/bin/sh\n\
          mount -t devtmpfs none /dev\nmount -t proc none /proc\nexec >/dev/console 2>&1\n{loads}\

@@ -2,9 +2,8 @@
 
 use crate::failure::Failure;
 
-const COMMANDS: [&str; 11] = [
-    "forget", "prune", "copy", "repair", "hold", "release", "report", "vsphere", "profiles", "hooks", "mount",
-];
+const COMMANDS: [&str; 11] =
+    ["forget", "prune", "copy", "repair", "hold", "release", "report", "vsphere", "profiles", "hooks", "mount"];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
 const OPTIONS: [&str; 22] = [

@@ -8,14 +8,15 @@ use std::{
 };
 
 use engine::{
-    BadExtents, FileTarget, FileTargetOptions, IfExists, NbdOptions, NbdTarget, NbdUri, Reader, RestoreError, RestoreJob, RestoreOptions,
-    RestoreReport, ShownPoint, Space, Target, restore, restore_home, show,
+    BadExtents, FileTarget, FileTargetOptions, IfExists, NbdOptions, NbdTarget, NbdUri, Reader, RestoreError,
+    RestoreJob, RestoreOptions, RestoreReport, ShownPoint, Space, Target, restore, restore_home, show,
 };
 use repo_format::DiskRecord;
 
 use super::{
-    Done, check_absent, refuse_inside_repository,
+    Done, check_absent,
     points::{Chosen, choose_parsed, parse},
+    refuse_inside_repository,
     verify::{problem_line, range_line},
     warning, write_private,
 };
@@ -100,9 +101,7 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
             if disk.tail_bytes > 0 {
                 let text = format!(
                     "{} is larger than {}: its last {} bytes are as they were",
-                    goal.place,
-                    disk.name,
-                    disk.tail_bytes
+                    goal.place, disk.name, disk.tail_bytes
                 );
                 warnings.push(warning("tail", text));
             }
@@ -161,7 +160,9 @@ impl Place {
         if !NbdUri::is_meant(text) {
             return Ok(Self::Path(PathBuf::from(text)));
         }
-        NbdUri::parse(text).map(Self::Nbd).map_err(|error| Failure::invalid(error, "--disk NAME=nbd://HOST[:PORT]/EXPORT"))
+        NbdUri::parse(text)
+            .map(Self::Nbd)
+            .map_err(|error| Failure::invalid(error, "--disk NAME=nbd://HOST[:PORT]/EXPORT"))
     }
 
     fn path(&self) -> Option<&Path> {

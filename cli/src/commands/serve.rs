@@ -46,7 +46,8 @@ pub fn run(global: &GlobalArgs, args: &ServeArgs) -> Result<Done, Failure> {
     let options = ServeOptions { threads: global.thread_count(), cache_bytes: args.cache };
 
     let warnings: Vec<WarningLine> = opened.warnings.iter().chain(&chosen.warnings).cloned().collect();
-    let said = Announcement { json: global.json.is_some(), args, chosen: &chosen, line: opened.line(), warnings: &warnings };
+    let said =
+        Announcement { json: global.json.is_some(), args, chosen: &chosen, line: opened.line(), warnings: &warnings };
     let monitor = Log { quiet: global.quiet };
     let mut announced = Ok(());
     let report = serve(reader, &job, &options, &monitor, &mut |served| announced = said.announce(served))
@@ -69,11 +70,16 @@ fn listen(args: &ServeArgs, tls: bool) -> Result<Listen, Failure> {
     }
     let text = &args.listen;
     let address: SocketAddr = text.parse().map_err(|_| {
-        Failure::invalid(format!("--listen {text}: not an address and a port"), "--listen 127.0.0.1:10809, or --socket PATH")
+        Failure::invalid(
+            format!("--listen {text}: not an address and a port"),
+            "--listen 127.0.0.1:10809, or --socket PATH",
+        )
     })?;
     if !address.ip().is_loopback() && !tls {
         return Err(Failure::invalid(
-            format!("--listen {address} can be reached from other machines, and without TLS anybody there can read the disks"),
+            format!(
+                "--listen {address} can be reached from other machines, and without TLS anybody there can read the disks"
+            ),
             "add --tls-cert FILE --tls-key FILE, or listen on 127.0.0.1",
         ));
     }
@@ -84,7 +90,12 @@ fn tls(args: &ServeArgs) -> Result<Option<ServerTls>, Failure> {
     let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
     let files = ServerTlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca: args.tls_ca.clone() };
     ServerTls::open(&files).map(Some).map_err(|error| {
-        Failure::new(Exit::Invalid, &error, "--tls-cert, --tls-key, --tls-ca", "name certificates and a key in PEM form")
+        Failure::new(
+            Exit::Invalid,
+            &error,
+            "--tls-cert, --tls-key, --tls-ca",
+            "name certificates and a key in PEM form",
+        )
     })
 }
 
@@ -101,12 +112,11 @@ fn serve_failure(error: &ServeError, args: &ServeArgs, place: &str) -> Failure {
             failure.with_advice("serve the point that it was begun over, or name a new overlay file")
         }
         ServeError::Overlay(OverlayError::NotOne { .. }) => failure.with_advice("name a new overlay file"),
-        ServeError::Disk { there, .. } => {
-            failure.with_advice(format!("its disks: {}", there.join(", ")))
-        }
+        ServeError::Disk { there, .. } => failure.with_advice(format!("its disks: {}", there.join(", "))),
         ServeError::Flush(_) => {
             let overlay = args.overlay.as_ref().map_or_else(|| place.to_owned(), |path| path.display().to_string());
-            Failure { place: overlay, ..failure }.with_advice("make room and serve it again: what was flushed before is there")
+            Failure { place: overlay, ..failure }
+                .with_advice("make room and serve it again: what was flushed before is there")
         }
         _ => failure,
     }
@@ -120,7 +130,10 @@ fn outcome(report: &ServeReport, chosen: &Chosen) -> Option<Failure> {
         (_, None) => return None,
         (0, Some(first)) if first.kind == engine::Kind::Failed => (
             Exit::Attention,
-            format!("{} stretches that could not be read when they were backed up were asked for", report.troubles.len()),
+            format!(
+                "{} stretches that could not be read when they were backed up were asked for",
+                report.troubles.len()
+            ),
             "clients got I/O errors for them; serve a complete point instead",
         ),
         (0, Some(first)) => (
@@ -148,11 +161,8 @@ struct Announcement<'a> {
 
 impl Announcement<'_> {
     fn announce(&self, served: &[Served]) -> io::Result<()> {
-        let uri = |served: &Served| ServeUri {
-            disk: served.disk.clone(),
-            size_bytes: served.bytes,
-            uri: served.uri.clone(),
-        };
+        let uri =
+            |served: &Served| ServeUri { disk: served.disk.clone(), size_bytes: served.bytes, uri: served.uri.clone() };
         let in_file = |path: &&std::path::PathBuf| path.as_path() != Path::new("memory");
         let result = ServeResult {
             point: self.chosen.id.to_string(),

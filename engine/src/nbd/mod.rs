@@ -15,7 +15,8 @@ pub mod wire;
 
 pub(crate) use client::contexts_of;
 pub use client::{
-    Answer, Ask, Expecting, NbdClient, NbdOptions, Negotiated, Progress, ReplyError, Ticket, Wanted, negotiate, read_reply,
+    Answer, Ask, Expecting, NbdClient, NbdOptions, Negotiated, Progress, ReplyError, Ticket, Wanted, negotiate,
+    read_reply,
 };
 pub use error::NbdError;
 pub use server::{

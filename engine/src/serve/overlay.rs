@@ -25,7 +25,9 @@ use std::{
 
 use repo_format::{ChunkId, DiskRecord, RepositoryId};
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, MemfdFlags, Mode, OFlags, SeekFrom, fallocate, flock, memfd_create, open, seek},
+    fs::{
+        FallocateFlags, FlockOperation, MemfdFlags, Mode, OFlags, SeekFrom, fallocate, flock, memfd_create, open, seek,
+    },
     io::Errno,
 };
 
@@ -211,7 +213,9 @@ impl Overlay {
                 bitmap_at,
                 blocks_at,
                 words: std::iter::repeat_with(|| AtomicU64::new(0)).take(count(bitmap_bytes / 8)).collect(),
-                stale: std::iter::repeat_with(|| AtomicBool::new(false)).take(count(bitmap_bytes / PAGE_BYTES)).collect(),
+                stale: std::iter::repeat_with(|| AtomicBool::new(false))
+                    .take(count(bitmap_bytes / PAGE_BYTES))
+                    .collect(),
                 stripes: std::array::from_fn(|_| Mutex::new(())),
             }
         };
@@ -369,7 +373,9 @@ impl OverlayDisk<'_> {
                 let mut at = head;
                 while at < whole_end {
                     let length = usize::try_from(whole_end - at).unwrap_or(usize::MAX).min(zeros.len());
-                    self.overlay.file.write_all_at(zeros.get(..length).unwrap_or_default(), self.part.blocks_at + at)?;
+                    self.overlay
+                        .file
+                        .write_all_at(zeros.get(..length).unwrap_or_default(), self.part.blocks_at + at)?;
                     at += length as u64;
                 }
             }

@@ -1,9 +1,6 @@
 //! A disk of a restore point, read at any offset: offset → segment → chunk → frame.
 
-use std::{
-    ops::Range,
-    sync::Arc,
-};
+use std::{ops::Range, sync::Arc};
 
 use repo_format::{ChunkId, DiskRecord};
 
@@ -47,7 +44,9 @@ impl<'r> PointDisk<'r> {
     ) -> Result<Self, ReadError> {
         let reader = cache.reader();
         let segments = match MapWalk::open(reader, record.map_root) {
-            Ok(walk) if walk.root().disk_bytes != record.bytes => Err("its map is of a disk of another size".to_owned()),
+            Ok(walk) if walk.root().disk_bytes != record.bytes => {
+                Err("its map is of a disk of another size".to_owned())
+            }
             Ok(walk) => Ok(Segments::new(reader, walk)),
             Err(error) if is_loss(error.kind()) => Err(error.to_string()),
             Err(error) => return Err(error),
@@ -150,11 +149,7 @@ impl<'r> PointDisk<'r> {
     }
 
     /// The chunk, from the place that the index names first, else from any other that has it.
-    fn chunk(
-        &self,
-        id: &ChunkId,
-        first: Option<Location>,
-    ) -> Result<(Arc<CachedFrame>, Range<usize>), FrameFault> {
+    fn chunk(&self, id: &ChunkId, first: Option<Location>) -> Result<(Arc<CachedFrame>, Range<usize>), FrameFault> {
         let reader = self.cache.reader();
         let at = |location: Location| {
             let frame = self.cache.frame(location)?;

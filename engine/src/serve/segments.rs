@@ -32,9 +32,15 @@ pub(super) enum What {
     /// It could not be read when it was backed up.
     Bad,
     /// A chunk, and where the index says it lies.
-    Chunk { id: ChunkId, location: Option<Location> },
+    Chunk {
+        id: ChunkId,
+        location: Option<Location>,
+    },
     /// The map of it cannot be read.
-    Lost { id: ChunkId, why: Arc<str> },
+    Lost {
+        id: ChunkId,
+        why: Arc<str>,
+    },
 }
 
 /// The segments of one disk.

@@ -46,7 +46,8 @@ impl NbdSource {
         let mut at = 0;
         while at < bytes {
             let length = STATUS_BYTES.min(bytes - at);
-            let extents = client.status(at, u32::try_from(length).unwrap_or(u32::MAX)).map_err(|error| failed(error, at))?;
+            let extents =
+                client.status(at, u32::try_from(length).unwrap_or(u32::MAX)).map_err(|error| failed(error, at))?;
             // At least one, none of them empty: the decoder sees to that. They may end beyond what was asked for.
             for Extent { bytes: length, status } in extents {
                 let end = at.saturating_add(u64::from(length)).min(bytes);
@@ -174,7 +175,8 @@ impl DiskSource for NbdSource {
 
     fn dirty_extents(&self, bitmap: &str) -> Result<Vec<Range<u64>>, SourceError> {
         let context = format!("qemu:dirty-bitmap:{bitmap}");
-        let client = NbdClient::connect(self.client.uri(), &[&context], self.options).map_err(|error| failed(error, 0))?;
+        let client =
+            NbdClient::connect(self.client.uri(), &[&context], self.options).map_err(|error| failed(error, 0))?;
         if client.about().contexts.is_empty() {
             let there = contexts_of(self.client.uri(), "qemu:", self.options).unwrap_or_default();
             let there = there.iter().filter_map(|name| name.strip_prefix("qemu:dirty-bitmap:").map(str::to_owned));

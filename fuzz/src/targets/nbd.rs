@@ -8,13 +8,13 @@ use std::{
 };
 
 use engine::{
-    Expecting, Export, Fault, NbdError, Piece, Progress, ReplyError, ServerLimits, Shared, Wanted, ZeroHow, negotiate,
+    Expecting, Export, Fault, NbdError, Piece, Progress, ReplyError, ServerLimits, Shared, Wanted, ZeroHow,
     nbd_wire::{
-        BlockSizes, ChunkHeader, ChunkKind, Command, ContextReply, ContextsAsked, ErrorReport, ExportAbout, ExportAsked,
-        Extent, Greeting, HoleAt, Info, OptionHeader, OptionReplyHeader, Request, StatusReply, chunk_flag, option,
-        reply_kind,
+        BlockSizes, ChunkHeader, ChunkKind, Command, ContextReply, ContextsAsked, ErrorReport, ExportAbout,
+        ExportAsked, Extent, Greeting, HoleAt, Info, OptionHeader, OptionReplyHeader, Request, StatusReply, chunk_flag,
+        option, reply_kind,
     },
-    offer, read_reply, serve_requests,
+    negotiate, offer, read_reply, serve_requests,
 };
 
 use crate::Outcome;
@@ -173,7 +173,12 @@ pub(crate) fn nbd_session_of_a_server() -> Vec<u8> {
     chunk(1, ChunkKind::Data, false, &data(100, 1000));
     chunk(2, ChunkKind::Data, true, &data(0, 1));
     chunk(1, ChunkKind::Hole, false, &HoleAt { offset: 1100, bytes: 3000 }.encode());
-    chunk(3, ChunkKind::Status, true, &StatusReply { context: 1, extents: vec![Extent { bytes: 9, status: 3 }] }.encode());
+    chunk(
+        3,
+        ChunkKind::Status,
+        true,
+        &StatusReply { context: 1, extents: vec![Extent { bytes: 9, status: 3 }] }.encode(),
+    );
     chunk(1, ChunkKind::Data, true, &data(4100, 1000));
     let (kind, error) = ErrorReport { error: 5, message: "no".to_owned(), offset: Some(3) }.encode();
     chunk(4, kind, true, &error);

@@ -78,8 +78,7 @@ impl Link {
         reply_within: Duration,
     ) -> Result<Self, NbdError> {
         let waiting = Mutex::new(Waiting { requests: HashMap::new(), ended: None });
-        let shared =
-            Arc::new(Shared { channel, server, waiting, sending: Mutex::new(()), cookies: AtomicU64::new(1) });
+        let shared = Arc::new(Shared { channel, server, waiting, sending: Mutex::new(()), cookies: AtomicU64::new(1) });
         let reader = Arc::clone(&shared);
         let started = thread::Builder::new().name("nbd replies".to_owned()).spawn(move || reader.read_all());
         match started {

@@ -120,8 +120,7 @@ pub struct NbdClient {
 impl NbdClient {
     /// Connects to the export, with the contexts of block status that are wanted as far as the server has them.
     pub fn connect(uri: &NbdUri, contexts: &[&str], options: NbdOptions) -> Result<Self, NbdError> {
-        let options =
-            NbdOptions { reconnect_for: uri.reconnect.unwrap_or(options.reconnect_for), ..options };
+        let options = NbdOptions { reconnect_for: uri.reconnect.unwrap_or(options.reconnect_for), ..options };
         let contexts: Vec<String> = contexts.iter().map(|context| (*context).to_owned()).collect();
         let first = open_link(uri, &contexts, options)?;
         let about = first.about().clone();

@@ -30,8 +30,15 @@ pub struct Expecting {
 #[derive(Clone, Debug)]
 enum What {
     /// `missing` are the ranges that have not come, ascending.
-    Read { offset: u64, bytes: Vec<u8>, missing: Vec<std::ops::Range<usize>> },
-    Status { context: Option<u32>, extents: Vec<Extent> },
+    Read {
+        offset: u64,
+        bytes: Vec<u8>,
+        missing: Vec<std::ops::Range<usize>>,
+    },
+    Status {
+        context: Option<u32>,
+        extents: Vec<Extent>,
+    },
     Plain,
 }
 
@@ -77,7 +84,8 @@ impl Expecting {
 
     /// The place for `length` bytes at `at` of the disk, and marks them as come.
     fn place(&mut self, at: u64, length: u32) -> Result<&mut [u8], WireError> {
-        let wrong = |why| WireError::new("chunk", format_args!("{length} bytes at {at}, {why}"), "what was asked for, once");
+        let wrong =
+            |why| WireError::new("chunk", format_args!("{length} bytes at {at}, {why}"), "what was asked for, once");
         let What::Read { offset, bytes, missing } = &mut self.what else { return Err(wrong("and nothing was read")) };
         let start = at.checked_sub(*offset).and_then(|start| usize::try_from(start).ok());
         let end = start.and_then(|start| start.checked_add(usize::try_from(length).ok()?));
@@ -180,7 +188,12 @@ fn structured<R: Read>(reader: &mut R, chunk: &ChunkHeader, mut request: Expecti
                     *extents = reply.extents;
                 }
                 What::Status { .. } => {
-                    return Err(WireError::new("status chunk", format_args!("of context {}", reply.context), "the one asked for, once").into());
+                    return Err(WireError::new(
+                        "status chunk",
+                        format_args!("of context {}", reply.context),
+                        "the one asked for, once",
+                    )
+                    .into());
                 }
                 What::Read { .. } | What::Plain => {
                     return Err(WireError::new("reply", "a status", "an answer to what was asked").into());
@@ -196,7 +209,9 @@ fn structured<R: Read>(reader: &mut R, chunk: &ChunkHeader, mut request: Expecti
             request.error.get_or_insert(report);
         }
         ChunkKind::Other(number) => {
-            return Err(WireError::new("chunk", format_args!("of kind {number}"), "one of those that were agreed on").into());
+            return Err(
+                WireError::new("chunk", format_args!("of kind {number}"), "one of those that were agreed on").into()
+            );
         }
     }
     if chunk.is_last() { Ok(request.finish()?) } else { Ok(Progress::More(request)) }
@@ -270,7 +285,11 @@ mod tests {
             chunk(ChunkKind::None, 0, b""),
             chunk(ChunkKind::None, 1, b""),
             chunk(ChunkKind::Other(9), 1, b""),
-            chunk(ChunkKind::Status, 1, &StatusReply { context: 1, extents: vec![Extent { bytes: 1, status: 0 }] }.encode()),
+            chunk(
+                ChunkKind::Status,
+                1,
+                &StatusReply { context: 1, extents: vec![Extent { bytes: 1, status: 0 }] }.encode(),
+            ),
         ] {
             assert!(matches!(all(&bytes, Expecting::read(10, 6)), Err(ReplyError::Wire(_))), "{bytes:?}");
         }
@@ -278,7 +297,8 @@ mod tests {
 
     #[test]
     fn an_error_counts_whatever_else_came() {
-        let (kind, report) = ErrorReport { error: error_code::EIO, message: "bad".to_owned(), offset: Some(12) }.encode();
+        let (kind, report) =
+            ErrorReport { error: error_code::EIO, message: "bad".to_owned(), offset: Some(12) }.encode();
         let bytes = [data(0, 10, b"ab"), chunk(kind, 1, &report)].concat();
         let Progress::Failed(report) = all(&bytes, Expecting::read(10, 6)).unwrap() else { panic!() };
         assert_eq!((report.error, report.offset), (error_code::EIO, Some(12)));

@@ -144,7 +144,10 @@ impl<'e> Options<'e> {
         let export = self.exports.get(number)?;
         let write = match export.is_writable() {
             true => {
-                export_flag::SEND_FLUSH | export_flag::SEND_FUA | export_flag::SEND_TRIM | export_flag::SEND_WRITE_ZEROES
+                export_flag::SEND_FLUSH
+                    | export_flag::SEND_FUA
+                    | export_flag::SEND_TRIM
+                    | export_flag::SEND_WRITE_ZEROES
             }
             false => export_flag::READ_ONLY | export_flag::SEND_FLUSH,
         };

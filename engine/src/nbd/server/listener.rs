@@ -82,7 +82,8 @@ impl Listener {
                 let path = std::path::absolute(path).map_err(failed)?;
                 remove_if_dead(&path);
                 let socket = UnixListener::bind(&path).map_err(failed)?;
-                let listener = Self { socket: Listening::Unix(socket), endpoint: Endpoint::Unix { path: path.clone() } };
+                let listener =
+                    Self { socket: Listening::Unix(socket), endpoint: Endpoint::Unix { path: path.clone() } };
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
                 listener
             }
@@ -108,7 +109,10 @@ impl Listener {
             Listening::Tcp(socket) => socket.as_fd(),
             Listening::Unix(socket) => socket.as_fd(),
         };
-        let limit = Timespec { tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(patience.subsec_nanos()) };
+        let limit = Timespec {
+            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(patience.subsec_nanos()),
+        };
         match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&limit)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
             Ok(_) => {}
@@ -126,7 +130,9 @@ impl Listener {
         };
         match accepted {
             Ok(socket) => Ok(Some(socket)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

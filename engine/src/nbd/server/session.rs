@@ -75,11 +75,7 @@ pub fn offer<S: Read + io::Write>(stream: &mut S, exports: &[&dyn Export]) -> io
     }
 }
 
-fn shake_hands(
-    channel: &mut Channel,
-    exports: &[&dyn Export],
-    tls: Option<&ServerTls>,
-) -> io::Result<Option<Chosen>> {
+fn shake_hands(channel: &mut Channel, exports: &[&dyn Export], tls: Option<&ServerTls>) -> io::Result<Option<Chosen>> {
     channel.patience(Some(HANDSHAKE_PATIENCE))?;
     let state = if tls.is_some() { TlsState::Required } else { TlsState::None };
     let mut options = Options::greet(channel, exports, state)?;
@@ -110,7 +106,8 @@ pub fn serve_requests<R: Read>(
     chosen: Chosen,
     limits: ServerLimits,
 ) {
-    let session = Session { export, chosen, send, sending: Mutex::new(()), queue: Mutex::default(), changed: Condvar::new() };
+    let session =
+        Session { export, chosen, send, sending: Mutex::new(()), queue: Mutex::default(), changed: Condvar::new() };
     thread::scope(|scope| {
         for _ in 0..limits.workers.max(1) {
             scope.spawn(|| session.work());
@@ -393,7 +390,8 @@ impl Chunk<'_> {
             }
             Self::Hole { cookie, at, bytes, last } => {
                 let hole = HoleAt { offset: *at, bytes: u32::try_from(*bytes).unwrap_or(u32::MAX) };
-                let header = ChunkHeader { flags: flags(*last), kind: ChunkKind::Hole, cookie: *cookie, data_bytes: 12 };
+                let header =
+                    ChunkHeader { flags: flags(*last), kind: ChunkKind::Hole, cookie: *cookie, data_bytes: 12 };
                 (header, hole.encode())
             }
             Self::End(cookie) => {

@@ -56,7 +56,11 @@ impl<'b> Cursor<'b> {
     pub(super) fn name(&mut self) -> Result<String, WireError> {
         let length = usize::try_from(self.u32()?).unwrap_or(usize::MAX);
         if length > NAME_BYTES_MAX {
-            return Err(WireError::new("name", format_args!("{length} bytes"), format_args!("at most {NAME_BYTES_MAX}")));
+            return Err(WireError::new(
+                "name",
+                format_args!("{length} bytes"),
+                format_args!("at most {NAME_BYTES_MAX}"),
+            ));
         }
         text(self.bytes(length)?)
     }

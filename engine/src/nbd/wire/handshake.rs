@@ -99,7 +99,9 @@ impl Greeting {
         cursor.magic(NBDMAGIC)?;
         match cursor.u64()? {
             IHAVEOPT => {}
-            OLDSTYLE => return Err(WireError::new("greeting", "that of an oldstyle server", "a fixed newstyle server")),
+            OLDSTYLE => {
+                return Err(WireError::new("greeting", "that of an oldstyle server", "a fixed newstyle server"));
+            }
             other => {
                 return Err(WireError::new("greeting", format_args!("magic {other:016x}"), "a fixed newstyle server"));
             }

@@ -5,9 +5,9 @@
 
 mod cursor;
 mod handshake;
-mod transmission;
 #[cfg(test)]
 mod tests;
+mod transmission;
 
 pub use handshake::{
     BlockSizes, ClientFlags, ContextReply, ContextsAsked, ExportAbout, ExportAsked, GREETING_BYTES, Greeting, Info,

@@ -174,7 +174,11 @@ impl Request {
         let mut cursor = Cursor::new("request", bytes);
         let magic = cursor.u32()?;
         if magic != REQUEST_MAGIC {
-            return Err(WireError::new("request", format_args!("magic {magic:08x}"), format_args!("{REQUEST_MAGIC:08x}")));
+            return Err(WireError::new(
+                "request",
+                format_args!("magic {magic:08x}"),
+                format_args!("{REQUEST_MAGIC:08x}"),
+            ));
         }
         Ok(Self {
             flags: cursor.u16()?,
@@ -305,7 +309,8 @@ impl ReplyHeader {
     /// Bytes of a simple reply's header.
     pub fn encode_simple(error: u32, cookie: u64) -> [u8; SIMPLE_REPLY_BYTES] {
         let mut out = [0; SIMPLE_REPLY_BYTES];
-        let fields = reply_magic::SIMPLE.to_be_bytes().into_iter().chain(error.to_be_bytes()).chain(cookie.to_be_bytes());
+        let fields =
+            reply_magic::SIMPLE.to_be_bytes().into_iter().chain(error.to_be_bytes()).chain(cookie.to_be_bytes());
         out.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
         out
     }
