@@ -3,7 +3,7 @@
 //! | row | rooms |
 //! |---|---|
 //! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
-//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit` |
+//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
 //! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `heartbeat`, `read_error` |
 //! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges`, `changed_areas` |
@@ -50,6 +50,7 @@ mod source;
 mod splice;
 mod state_folder;
 mod store;
+mod stored_disk;
 mod target;
 #[cfg(test)]
 mod test_repository;

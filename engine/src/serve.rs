@@ -9,10 +9,8 @@
 
 mod export;
 mod faults;
-mod frame_cache;
 mod overlay;
 mod point_disk;
-mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -35,11 +33,11 @@ use crate::{
     read_error::ReadError,
     repository::Reader,
     restore::read_point,
+    stored_disk::FrameCache,
 };
 
 use export::PointExport;
 use faults::Faults;
-use frame_cache::FrameCache;
 use overlay::Overlay;
 pub use overlay::{OverlayError, OverlayPlace};
 use point_disk::PointDisk;

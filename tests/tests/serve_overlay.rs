@@ -57,7 +57,7 @@ fn what_is_written_is_read_again_and_the_repository_stays_as_it_was() {
         ("write -P 0x11 1M 64k", MIB..MIB + 65536, 0x11),
         ("write -P 0x22 512 512", 512..1024, 0x22),
         ("write -P 0x33 10240 9216", 10240..19456, 0x33),
-        ("write -z 2M 1M", 2 * MIB..3 * MIB, 0),
+        ("write -z -u 2M 1M", 2 * MIB..3 * MIB, 0),
         ("write -z 20992 1024", 20992..22016, 0),
         ("write -P 0x44 4194304 512", 4 * MIB..4 * MIB + 512, 0x44),
         ("discard 3M 4k", 3 * MIB..3 * MIB + 4096, 0),

@@ -14,7 +14,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    crypto::{self, CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::WebPkiClientVerifier,
 };
@@ -91,7 +91,7 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
 
 /// Begins a session with the server `host`, that must be who `trust` says.
 pub(super) fn client(socket: Arc<Socket>, host: &str, trust: &Trust) -> Result<TlsChannel, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let by_ca = match &trust.ca {
         Some(path) => {
             let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(path)?), Arc::clone(&provider));
@@ -173,7 +173,7 @@ impl ServerCertVerifier for Pinned {
 
 /// By the hash that TLS itself uses: no other crate is needed for it.
 fn sha256(bytes: &[u8]) -> Result<[u8; 32], rustls::Error> {
-    let SupportedCipherSuite::Tls13(suite) = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 else {
+    let SupportedCipherSuite::Tls13(suite) = crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 else {
         return Err(rustls::Error::General("no SHA-256".to_owned()));
     };
     let hash = suite.common.hash_provider.hash(bytes);
@@ -198,7 +198,7 @@ pub struct ServerTls(Arc<ServerConfig>);
 impl ServerTls {
     /// Reads the files.
     pub fn open(files: &ServerTlsFiles) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(setup)?;
         let builder = match &files.client_ca {

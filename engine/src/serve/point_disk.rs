@@ -4,11 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use repo_format::{ChunkId, DiskRecord};
 
-use super::{
-    faults::Faults,
-    frame_cache::{CachedFrame, FrameCache, FrameFault},
-    segments::{Place, Segments, What},
-};
+use super::faults::Faults;
 use crate::{
     error::Kind,
     index::Location,
@@ -19,6 +15,7 @@ use crate::{
     },
     problem::is_loss,
     read_error::ReadError,
+    stored_disk::{CachedFrame, FrameCache, FrameFault, Place, Segments, What},
 };
 
 /// Segments that one status reply looks at.

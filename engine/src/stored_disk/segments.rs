@@ -20,14 +20,14 @@ const PLACES_MAX: usize = 1 << 20;
 
 /// A stretch of a segment.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where it lies on the disk.
-    pub(super) range: Range<u64>,
-    pub(super) what: What,
+    pub(crate) range: Range<u64>,
+    pub(crate) what: What,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(crate) enum What {
     Hole,
     /// It could not be read when it was backed up.
     Bad,
@@ -44,7 +44,7 @@ pub(super) enum What {
 }
 
 /// The segments of one disk.
-pub(super) struct Segments<'r> {
+pub(crate) struct Segments<'r> {
     reader: &'r Reader,
     walk: MapWalk<'r>,
     kept: Mutex<Kept>,
@@ -58,18 +58,18 @@ struct Kept {
 }
 
 impl<'r> Segments<'r> {
-    pub(super) fn new(reader: &'r Reader, walk: MapWalk<'r>) -> Self {
+    pub(crate) fn new(reader: &'r Reader, walk: MapWalk<'r>) -> Self {
         Self { reader, walk, kept: Mutex::default() }
     }
 
     /// The segments that `range` touches.
-    pub(super) fn touched(&self, range: &Range<u64>) -> Range<u64> {
+    pub(crate) fn touched(&self, range: &Range<u64>) -> Range<u64> {
         let log2 = u32::from(self.walk.root().segment_log2).min(63);
         range.start >> log2..(range.end.saturating_sub(1) >> log2) + 1
     }
 
     /// What segment `index` holds, in the order of the disk.
-    pub(super) fn segment(&self, index: u64) -> Result<Arc<Vec<Place>>, ReadError> {
+    pub(crate) fn segment(&self, index: u64) -> Result<Arc<Vec<Place>>, ReadError> {
         {
             let mut kept = self.lock();
             kept.clock += 1;

@@ -26,13 +26,13 @@ type Key = (PackOrdinal, u32);
 
 /// Why a chunk cannot be had from one place.
 #[derive(Clone, Debug)]
-pub(super) struct FrameFault {
-    pub(super) what: String,
-    pub(super) kind: Kind,
+pub(crate) struct FrameFault {
+    pub(crate) what: String,
+    pub(crate) kind: Kind,
 }
 
 /// An opened frame.
-pub(super) struct CachedFrame {
+pub(crate) struct CachedFrame {
     frame: OpenFrame,
     hashed: Vec<AtomicBool>,
 }
@@ -45,7 +45,7 @@ impl AsRef<[u8]> for CachedFrame {
 
 impl CachedFrame {
     /// Where chunk `id` lies in the frame's bytes, if it is what is at `position`.
-    pub(super) fn chunk(&self, position: u32, id: &ChunkId, keys: &Keyring) -> Result<Range<usize>, FrameFault> {
+    pub(crate) fn chunk(&self, position: u32, id: &ChunkId, keys: &Keyring) -> Result<Range<usize>, FrameFault> {
         let index = usize::try_from(position).unwrap_or(usize::MAX);
         let wrong = |what: String| FrameFault { what, kind: Kind::Damaged };
         let (Some(hashed), Some((found, range))) = (self.hashed.get(index), self.frame.place_of(index)) else {
@@ -63,7 +63,7 @@ impl CachedFrame {
 }
 
 /// The frames that are kept.
-pub(super) struct FrameCache<'r> {
+pub(crate) struct FrameCache<'r> {
     reader: &'r Reader,
     shards: [Shard; SHARDS],
     shard_bytes: usize,
@@ -94,23 +94,23 @@ enum Slot {
 
 impl<'r> FrameCache<'r> {
     /// A cache of at most `bytes`; what clients are being sent may be held beyond that for a moment.
-    pub(super) fn new(reader: &'r Reader, bytes: u64) -> Self {
+    pub(crate) fn new(reader: &'r Reader, bytes: u64) -> Self {
         let shard_bytes = usize::try_from(bytes).unwrap_or(usize::MAX) / SHARDS;
         Self { reader, shards: Default::default(), shard_bytes, buffers: Mutex::default() }
     }
 
-    pub(super) fn reader(&self) -> &'r Reader {
+    pub(crate) fn reader(&self) -> &'r Reader {
         self.reader
     }
 
     /// Bytes of frames that are kept.
     #[cfg(test)]
-    pub(super) fn held_bytes(&self) -> u64 {
+    pub(crate) fn held_bytes(&self) -> u64 {
         self.shards.iter().map(|shard| lock(&shard.kept).bytes as u64).sum()
     }
 
     /// The frame at `location`.
-    pub(super) fn frame(&self, location: Location) -> Result<Arc<CachedFrame>, FrameFault> {
+    pub(crate) fn frame(&self, location: Location) -> Result<Arc<CachedFrame>, FrameFault> {
         let key = (location.pack, location.frame);
         let number = usize::try_from(location.pack.0.wrapping_add(location.frame)).unwrap_or_default() % SHARDS;
         let Some(shard) = self.shards.get(number) else { return self.open(location) };
