@@ -11,12 +11,12 @@ use engine::{
 use repo_format::Digest;
 
 use crate::{
-    args::GlobalArgs,
+    args::{FromArgs, GlobalArgs},
     exit::Exit,
     failure::Failure,
     folders,
     output::{HeadLine, RepositoryLine, WarningLine},
-    secrets::{self, Secret},
+    secrets::{self, Secret, SecretSource},
 };
 
 /// An open repository and what a person should know about how it was opened.
@@ -121,14 +121,28 @@ pub fn writer(global: &GlobalArgs) -> Result<Opened<Writer>, Failure> {
     open_with(global, open_writer)
 }
 
+/// Opens the repository that is copied from, with its own ways in.
+pub fn reader_from(global: &GlobalArgs, from: &FromArgs) -> Result<Opened<Reader>, Failure> {
+    let other = GlobalArgs { repo: Some(from.from.clone()), accept_rollback: None, ..global.clone() };
+    open_by(&other, || secrets::choose_from(&from.secrets()), open_reader)
+}
+
 fn open_with<H: AsReader>(
     global: &GlobalArgs,
+    open: impl FnOnce(Environment, &repo_format::SlotSecret) -> Result<H, engine::OpenError>,
+) -> Result<Opened<H>, Failure> {
+    open_by(global, || secrets::choose_here(&global.secrets()), open)
+}
+
+fn open_by<H: AsReader>(
+    global: &GlobalArgs,
+    choose: impl FnOnce() -> Result<SecretSource, Failure>,
     open: impl FnOnce(Environment, &repo_format::SlotSecret) -> Result<H, engine::OpenError>,
 ) -> Result<Opened<H>, Failure> {
     let (store, path) = store(global)?;
     check_there(&path)?;
     let environment = environment(global, store)?;
-    let Secret { secret, warnings } = secrets::read(&secrets::choose_here(&global.secrets())?, false)?;
+    let Secret { secret, warnings } = secrets::read(&choose()?, false)?;
     let place = path.display().to_string();
     let handle = open(environment, &secret).map_err(|error| Failure::of(&error, error.kind(), &place))?;
     let warnings = warnings.into_iter().map(|message| WarningLine { code: "secret".to_owned(), message });

@@ -15,6 +15,8 @@ use crate::{exit::Exit, failure::Failure, terminal};
 
 /// The variable with the password itself. It is never passed on to a child.
 pub const PASSWORD_VARIABLE: &str = "STRONGROOM_PASSWORD";
+/// The same of the repository that is copied from.
+pub const FROM_PASSWORD_VARIABLE: &str = "STRONGROOM_FROM_PASSWORD";
 /// More than any password, key file or recovery key has.
 const SECRET_BYTES_MAX: u64 = 65_536;
 /// zxcvbn's scale is 0 to 4; 3 is "safely unguessable" against an offline attack on a slow hash.
@@ -27,8 +29,8 @@ pub enum SecretSource {
     PasswordFile(PathBuf),
     /// A command that prints a password.
     PasswordCommand(String),
-    /// The variable [`PASSWORD_VARIABLE`].
-    PasswordVariable,
+    /// A variable: [`PASSWORD_VARIABLE`], or that of the repository copied from.
+    PasswordVariable(&'static str),
     /// A file whose bytes are the key.
     KeyFile(PathBuf),
     /// A file with a recovery key.
@@ -72,7 +74,7 @@ pub fn choose(
         ("--recovery-key-file", flags.recovery_key_file.clone().map(SecretSource::RecoveryKeyFile)),
     ];
     let variables = [
-        (PASSWORD_VARIABLE, variable(PASSWORD_VARIABLE).map(|_| SecretSource::PasswordVariable)),
+        (PASSWORD_VARIABLE, variable(PASSWORD_VARIABLE).map(|_| SecretSource::PasswordVariable(PASSWORD_VARIABLE))),
         ("STRONGROOM_PASSWORD_FILE", variable("STRONGROOM_PASSWORD_FILE").map(path).map(SecretSource::PasswordFile)),
         ("STRONGROOM_PASSWORD_COMMAND", variable("STRONGROOM_PASSWORD_COMMAND").map(SecretSource::PasswordCommand)),
         ("STRONGROOM_KEY_FILE", variable("STRONGROOM_KEY_FILE").map(path).map(SecretSource::KeyFile)),
@@ -106,6 +108,23 @@ pub fn choose_here(flags: &SecretFlags) -> Result<SecretSource, Failure> {
     choose(flags, &variable, terminal::can_ask())
 }
 
+/// The source for the repository that is copied from: its own flags and variables, never those of the other one.
+pub fn choose_from(flags: &SecretFlags) -> Result<SecretSource, Failure> {
+    let variable = |name: &str| {
+        let name = name.replacen("STRONGROOM_", "STRONGROOM_FROM_", 1);
+        env::var(name).ok().filter(|value| !value.is_empty())
+    };
+    match choose(flags, &variable, terminal::can_ask()) {
+        Ok(SecretSource::PasswordVariable(_)) => Ok(SecretSource::PasswordVariable(FROM_PASSWORD_VARIABLE)),
+        Err(failure) => Err(Failure {
+            what: format!("the repository to copy from: {}", failure.what),
+            advice: "--from-password-file FILE, or STRONGROOM_FROM_PASSWORD_FILE".to_owned(),
+            ..failure
+        }),
+        other => other,
+    }
+}
+
 /// Reads the secret. `new`: it is to be one, so a person types it twice.
 pub fn read(source: &SecretSource, new: bool) -> Result<Secret, Failure> {
     match source {
@@ -114,11 +133,10 @@ pub fn read(source: &SecretSource, new: bool) -> Result<Secret, Failure> {
             password(text_of(bytes, &path.display().to_string())?, path.display(), warnings)
         }
         SecretSource::PasswordCommand(line) => password(run(line)?, "--password-command", Vec::new()),
-        SecretSource::PasswordVariable => {
-            let value = Zeroizing::new(env::var(PASSWORD_VARIABLE).unwrap_or_default());
-            let warning =
-                format!("{PASSWORD_VARIABLE} can be read by other programs of this user; a password file cannot");
-            password(value, PASSWORD_VARIABLE, vec![warning])
+        SecretSource::PasswordVariable(name) => {
+            let value = Zeroizing::new(env::var(name).unwrap_or_default());
+            let warning = format!("{name} can be read by other programs of this user; a password file cannot");
+            password(value, name, vec![warning])
         }
         SecretSource::KeyFile(path) => {
             let (bytes, warnings) = read_file(path, "key file")?;
@@ -236,7 +254,12 @@ fn run(line: &str) -> Result<Zeroizing<String>, Failure> {
         return Err(Failure::invalid("--password-command is empty", "name the command that prints the password"));
     };
     let mut child = Command::new(program);
-    let child = child.args(arguments).env_remove(PASSWORD_VARIABLE).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let child = child
+        .args(arguments)
+        .env_remove(PASSWORD_VARIABLE)
+        .env_remove(FROM_PASSWORD_VARIABLE)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
     let output = child.output().map_err(|error| failed(format!("the password command cannot be run: {error}")))?;
     let printed = Zeroizing::new(output.stdout);
     if !output.status.success() {
@@ -266,7 +289,10 @@ mod tests {
         let variables = [("STRONGROOM_KEY_FILE", "k")];
         assert_eq!(chosen(&flags, &variables, true), Ok(SecretSource::PasswordFile("f".into())));
         assert_eq!(chosen(&none, &variables, true), Ok(SecretSource::KeyFile("k".into())));
-        assert_eq!(chosen(&none, &[(PASSWORD_VARIABLE, "x")], true), Ok(SecretSource::PasswordVariable));
+        assert_eq!(
+            chosen(&none, &[(PASSWORD_VARIABLE, "x")], true),
+            Ok(SecretSource::PasswordVariable(PASSWORD_VARIABLE))
+        );
         assert_eq!(chosen(&none, &[], true), Ok(SecretSource::Prompt));
         assert_eq!(chosen(&none, &[], false).unwrap_err().exit, Exit::Invalid);
     }

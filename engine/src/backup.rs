@@ -31,23 +31,23 @@ use disk::{DiskPlan, ReadDisk, store_one_disk};
 const SESSIONS_MAX: u32 = 5;
 
 /// A disk of a [`BackupJob`].
-pub struct JobDisk {
+pub struct JobDisk<'s> {
     /// Name, unique in the job; a disk without a uuid is recognised by it.
     pub name: String,
     /// The disk's own uuid, if it has one.
     pub uuid: Option<String>,
     /// Where its bytes come from.
-    pub source: Box<dyn DiskSource>,
+    pub source: Box<dyn DiskSource + 's>,
 }
 
 /// One VM to back up: all of its disks become one restore point, or none.
-pub struct BackupJob {
+pub struct BackupJob<'s> {
     /// Who it is.
     pub identity: VmIdentity,
     /// What it is called today.
     pub vm_name: String,
     /// Its disks.
-    pub disks: Vec<JobDisk>,
+    pub disks: Vec<JobDisk<'s>>,
     /// What has changed since an earlier point; `None`: read the disks whole.
     pub changes: Option<Changes>,
     /// What surrounds the disks.
@@ -56,6 +56,23 @@ pub struct BackupJob {
     pub tag: Option<String>,
     /// What the disks' state is worth.
     pub consistency: Consistency,
+    /// What was recorded when the disks were captured, if that was not now: the point is a copy.
+    pub recorded: Option<Recorded>,
+}
+
+/// What the record of a copied point keeps of its original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// When the capture began.
+    pub started_ms: u64,
+    /// When it ended.
+    pub finished_ms: u64,
+    /// The host that made it.
+    pub host: Option<String>,
+    /// The program that made it.
+    pub program_version: Option<String>,
+    /// Whole or incomplete.
+    pub completeness: Completeness,
 }
 
 /// What to do about ranges that cannot be read.
@@ -224,7 +241,7 @@ impl BackupError {
 /// Backs up one VM.
 pub fn backup(
     writer: &mut Writer,
-    job: &BackupJob,
+    job: &BackupJob<'_>,
     options: &BackupOptions,
     monitor: &dyn Monitor,
 ) -> Result<BackupReport, BackupError> {
@@ -247,7 +264,7 @@ pub fn backup(
 /// One session, from its first read to its commit.
 fn back_up_once(
     mut session: Session<'_>,
-    job: &BackupJob,
+    job: &BackupJob<'_>,
     options: &BackupOptions,
     monitor: &dyn Monitor,
     started_ms: u64,
@@ -266,7 +283,7 @@ fn back_up_once(
 /// A dry run: the same walk by the same code over a store that takes no writes. The report says what a backup would store.
 pub fn rehearse_backup(
     mut writer: Writer,
-    job: &BackupJob,
+    job: &BackupJob<'_>,
     options: &BackupOptions,
     monitor: &dyn Monitor,
 ) -> Result<BackupReport, BackupError> {
@@ -280,14 +297,14 @@ pub fn rehearse_backup(
 }
 
 /// The number that the new point will have in its VM's chain.
-fn next_number(writer: &Writer, job: &BackupJob) -> u64 {
+fn next_number(writer: &Writer, job: &BackupJob<'_>) -> u64 {
     writer.state().newest_of(&job.identity).map_or(1, |newest| newest.number.saturating_add(1))
 }
 
 /// Stores disks, VM home and the point's record; nothing of it exists before the commit.
 fn store_vm(
     session: &mut Session<'_>,
-    job: &BackupJob,
+    job: &BackupJob<'_>,
     options: &BackupOptions,
     monitor: &dyn Monitor,
     started_ms: u64,
@@ -322,16 +339,24 @@ fn store_vm(
     let home_lacks_a_part = job.home.as_ref().is_some_and(CapturedHome::is_incomplete);
     let completeness = if bad || home_lacks_a_part { Completeness::Incomplete } else { Completeness::Whole };
     let environment = session.writer().environment();
+    let recorded = job.recorded.clone().unwrap_or_else(|| Recorded {
+        started_ms,
+        finished_ms: environment.clock.now_ms(),
+        host: Some(environment.host.clone()),
+        program_version: Some(environment.program.clone()),
+        completeness,
+    });
+    let completeness = recorded.completeness;
     let point = RestorePoint {
         vm: job.identity.clone(),
-        program_version: Some(environment.program.clone()),
+        program_version: recorded.program_version,
         vm_name: job.vm_name.clone(),
         tag: job.tag.clone(),
         disks: disks.iter().map(|(disk, read)| disk_record(disk, read)).collect(),
-        host: Some(environment.host.clone()),
+        host: recorded.host,
         vm_home: home.as_ref().map(|(id, _)| *id),
-        started_ms,
-        finished_ms: environment.clock.now_ms(),
+        started_ms: recorded.started_ms,
+        finished_ms: recorded.finished_ms,
         consistency: job.consistency,
         completeness,
     };
@@ -352,7 +377,7 @@ fn store_vm(
     Ok((PointDraft { identity: job.identity.clone(), vm_name: job.vm_name.clone(), point: id, completeness }, report))
 }
 
-fn check_job(job: &BackupJob) -> Result<(), BackupError> {
+fn check_job(job: &BackupJob<'_>) -> Result<(), BackupError> {
     if job.disks.is_empty() {
         return Err(BackupError::Job(format!("{}: no disk to back up", job.vm_name)));
     }
@@ -374,7 +399,7 @@ fn keep_finished_packs(session: Session<'_>, error: BackupError) -> BackupError 
     }
 }
 
-fn disk_record(disk: &JobDisk, read: &ReadDisk) -> DiskRecord {
+fn disk_record(disk: &JobDisk<'_>, read: &ReadDisk) -> DiskRecord {
     let stored = &read.stored;
     DiskRecord {
         name: disk.name.clone(),
@@ -393,7 +418,7 @@ fn disk_record(disk: &JobDisk, read: &ReadDisk) -> DiskRecord {
     }
 }
 
-fn disk_report(disk: &JobDisk, read: ReadDisk) -> DiskReport {
+fn disk_report(disk: &JobDisk<'_>, read: ReadDisk) -> DiskReport {
     let ReadDisk { stored, how, audit } = read;
     DiskReport {
         name: disk.name.clone(),

@@ -2,7 +2,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `listing`, `keys_admin` |
+//! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `copy`, `listing`, `keys_admin` |
 //! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
 //! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `heartbeat`, `read_error` |
@@ -18,6 +18,7 @@ mod captured_home;
 mod catalog;
 mod changed_areas;
 mod clock;
+mod copy;
 mod dedup;
 mod entropy;
 mod error;
@@ -60,12 +61,15 @@ mod verify;
 pub use audit::AuditShare;
 pub use backup::{
     AuditReport, BackupError, BackupJob, BackupOptions, BackupReport, Changes, DiskReport, FullRead, HowRead, JobDisk,
-    OnBad, backup, rehearse_backup,
+    OnBad, Recorded, backup, rehearse_backup,
 };
 pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError};
 pub use catalog::CatalogError;
 pub use changed_areas::{ChangedAreas, ChangedAreasError};
 pub use clock::{Clock, FixedClock, SystemClock};
+pub use copy::{
+    CopiedPoint, CopyError, CopyOptions, CopyPlan, CopyPointError, CopyReport, UncopiedPoint, copy, plan_copy,
+};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy, random};
 pub use error::Kind;
 pub use forget::{Fate, ForgetError, VmFates, apply_rules, check_mass, forget, hold, named_fates, release};

@@ -37,6 +37,7 @@ pub fn back_up(
         home: None,
         tag: None,
         consistency: Consistency::Unknown,
+        recorded: None,
     };
     let options = BackupOptions { threads, compression: Compression::Zstd(1), on_bad };
     backup(&mut open_for_writing(site), &job, &options, &Silent)

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changed_areas;
+mod copy;
 mod damage;
 mod file_systems;
 mod house;

@@ -3,6 +3,7 @@
 //! Each long option has one spelling; options may stand before or after the command; no option takes a secret.
 
 mod commands;
+mod copy;
 mod global;
 mod not_built;
 mod retention;
@@ -18,6 +19,7 @@ pub use commands::{
     AuditChoice, BackupArgs, BadChoice, ChunkerChoice, CompletionsArgs, DemoArgs, DiffArgs, GenerateArgs, GenerateWhat,
     InitArgs, KeyArgs, KeyCommand, ListArgs, NamedPath, RestoreArgs, ServeArgs, Shell, ShowArgs, StatsArgs, VerifyArgs,
 };
+pub use copy::{CopyArgs, FromArgs};
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 pub use retention::{ForgetArgs, HoldArgs, PruneArgs, ReleaseArgs, RetentionCommand};
 
@@ -65,6 +67,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show what the repository holds and what that takes
     Stats(StatsArgs),
+    /// Copy restore points of another repository into this one
+    Copy(CopyArgs),
     /// Forget, hold, release, prune.
     #[command(flatten)]
     Retention(RetentionCommand),
@@ -94,6 +98,7 @@ impl Command {
             Self::Serve(_) => "serve",
             Self::Verify(_) => "verify",
             Self::Stats(_) => "stats",
+            Self::Copy(_) => "copy",
             Self::Retention(RetentionCommand::Forget(_)) => "forget",
             Self::Retention(RetentionCommand::Hold(_)) => "hold",
             Self::Retention(RetentionCommand::Release(_)) => "release",
@@ -180,6 +185,7 @@ fn command_among(typed: &[&str]) -> &'static str {
         Some("serve") => "serve",
         Some("verify") => "verify",
         Some("stats") => "stats",
+        Some("copy") => "copy",
         Some("forget") => "forget",
         Some("hold") => "hold",
         Some("release") => "release",

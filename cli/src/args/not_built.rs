@@ -2,10 +2,10 @@
 
 use crate::failure::Failure;
 
-const COMMANDS: [&str; 7] = ["copy", "repair", "report", "vsphere", "profiles", "hooks", "mount"];
+const COMMANDS: [&str; 6] = ["repair", "report", "vsphere", "profiles", "hooks", "mount"];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 16] = [
     "--hold",
     "--verify-after",
     "--since-head",
@@ -19,7 +19,6 @@ const OPTIONS: [&str; 17] = [
     "--memory",
     "--metrics-file",
     "--copy-chunker-from",
-    "--from",
     "--by",
     "--vm-encryption",
     "--reseal",

@@ -39,7 +39,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         None => None,
     };
     let disk = |(name, source)| JobDisk { name, uuid: None, source };
-    let disks: Vec<JobDisk> = disks.into_iter().map(disk).collect();
+    let disks: Vec<JobDisk<'_>> = disks.into_iter().map(disk).collect();
     let sizes: Vec<(&str, u64)> = disks.iter().map(|disk| (disk.name.as_str(), disk.source.bytes())).collect();
     let lists = changed_areas::read_all(&args.changed_areas, &sizes)?;
     let mut job = BackupJob {
@@ -50,6 +50,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         home,
         tag: args.tag.clone(),
         consistency: Consistency::Unknown,
+        recorded: None,
     };
     let on_bad = match args.on_bad {
         BadChoice::Keep => OnBad::Keep,

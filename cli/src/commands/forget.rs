@@ -116,7 +116,7 @@ fn by_name(
 }
 
 /// The points that `selectors` name, and whether by id. A VM's name alone means all of its points.
-fn named_points(
+pub fn named_points(
     reader: &Reader,
     selectors: &[String],
     place: &str,

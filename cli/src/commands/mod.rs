@@ -2,6 +2,7 @@
 
 mod backup;
 mod completions;
+mod copy;
 mod demo;
 mod diff;
 mod forget;
@@ -96,6 +97,7 @@ pub fn run(args: &Args) -> Result<Done, Failure> {
         Command::Serve(serve) => serve::run(global, serve),
         Command::Verify(verify) => verify::run(global, verify),
         Command::Stats(stats) => stats::run(global, stats),
+        Command::Copy(args) => copy::run(global, args),
         Command::Retention(RetentionCommand::Forget(args)) => forget::run(global, args),
         Command::Retention(RetentionCommand::Hold(args)) => forget::hold(global, args),
         Command::Retention(RetentionCommand::Release(args)) => forget::release(global, args),

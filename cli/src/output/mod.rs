@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** standard output carries the result and nothing else; everything else goes to standard error.
 
+mod copy;
 mod envelope;
 mod errors;
 mod human;
@@ -12,6 +13,7 @@ mod serve_result;
 
 use std::io::{self, Write};
 
+pub use copy::{CopiedLine, CopyResult, SkippedLine, UncopiedLine};
 pub use envelope::{Ending, Envelope, HeadLine, RepositoryLine, WarningLine};
 pub use errors::{Palette, render_failure, render_warning};
 pub use results::{

@@ -5,17 +5,18 @@ use std::{fs, io, path::Path};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{
-    BackupResult, CompletionsResult, DemoResult, DiffResult, Envelope, ForgetResult, GenerateResult, HoldResult,
-    InitResult, KeyResult, ListResult, PruneResult, RestoreResult, ServeResult, ShowResult, StatsResult, VerifyResult,
-    VersionResult,
+    BackupResult, CompletionsResult, CopyResult, DemoResult, DiffResult, Envelope, ForgetResult, GenerateResult,
+    HoldResult, InitResult, KeyResult, ListResult, PruneResult, RestoreResult, ServeResult, ShowResult, StatsResult,
+    VerifyResult, VersionResult,
 };
 
 type Make = fn() -> Schema;
 
 /// Command and schema.
-const SCHEMAS: [(&str, Make); 19] = [
+const SCHEMAS: [(&str, Make); 20] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
+    ("copy", schema::<CopyResult>),
     ("demo", schema::<DemoResult>),
     ("diff", schema::<DiffResult>),
     ("forget", schema::<ForgetResult>),

@@ -76,7 +76,7 @@ pub(super) struct Base {
 
 impl Base {
     /// Checks the parent that the job names and pins it, before its maps are looked at.
-    pub(super) fn pin(session: &mut Session<'_>, job: &BackupJob, changes: &Changes) -> Result<Self, BackupError> {
+    pub(super) fn pin(session: &mut Session<'_>, job: &BackupJob<'_>, changes: &Changes) -> Result<Self, BackupError> {
         let parent = changes.parent;
         let vm = || job.vm_name.clone();
         let found = session.writer().state().point(&parent).filter(|point| point.is_live());
@@ -94,7 +94,7 @@ impl Base {
     }
 
     /// What the parent says of `disk`, if its map there can stand for what is not read now.
-    pub(super) fn of_disk(&self, disk: &JobDisk) -> Result<&DiskRecord, FullRead> {
+    pub(super) fn of_disk(&self, disk: &JobDisk<'_>) -> Result<&DiskRecord, FullRead> {
         let record = self.record.as_ref().map_err(|error| FullRead::UnreadableMap(error.clone()))?;
         // A disk is its uuid, else its name, never its position.
         let same = |before: &&DiskRecord| match &disk.uuid {

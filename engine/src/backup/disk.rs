@@ -92,8 +92,8 @@ impl<'p> DiskPlan<'p> {
     /// Decides how to read `disk`, for point number `number` of its VM.
     pub(super) fn of(
         session: &Session<'_>,
-        job: &'p BackupJob,
-        disk: &JobDisk,
+        job: &'p BackupJob<'_>,
+        disk: &JobDisk<'_>,
         base: Option<&'p Base>,
         number: u64,
     ) -> Result<Self, BackupError> {
@@ -128,14 +128,14 @@ impl<'p> DiskPlan<'p> {
 }
 
 /// Where data may lie on a disk: totals are exact from the beginning, and an unreadable disk fails before work is done.
-fn whole_plan(config: &Config, job: &BackupJob, disk: &JobDisk) -> Result<ReadPlan, BackupError> {
+fn whole_plan(config: &Config, job: &BackupJob<'_>, disk: &JobDisk<'_>) -> Result<ReadPlan, BackupError> {
     match disk.source.allocated() {
         Ok(allocated) => Ok(ReadPlan::new(allocated, disk.source.bytes(), u64::from(config.chunking.min_bytes()))),
         Err(source) => Err(failed(job, disk, source.into())),
     }
 }
 
-fn failed(job: &BackupJob, disk: &JobDisk, source: StoreDiskError) -> BackupError {
+fn failed(job: &BackupJob<'_>, disk: &JobDisk<'_>, source: StoreDiskError) -> BackupError {
     BackupError::Disk { vm: job.vm_name.clone(), disk: disk.name.clone(), source }
 }
 
@@ -154,8 +154,8 @@ enum Outcome {
 /// Reads and stores `disk` as planned; if that turns out not to be possible, whole.
 pub(super) fn store_one_disk(
     session: &mut Session<'_>,
-    job: &BackupJob,
-    disk: &JobDisk,
+    job: &BackupJob<'_>,
+    disk: &JobDisk<'_>,
     plan: DiskPlan<'_>,
     options: &BackupOptions,
     monitor: &dyn Monitor,

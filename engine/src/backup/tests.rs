@@ -76,7 +76,7 @@ fn place(chunker: ChunkerKind, segment_log2: u8) -> Place {
 /// The clock stands still here: a tag of its own keeps two points apart.
 static JOBS: AtomicU64 = AtomicU64::new(0);
 
-fn job(vm: &str, source: Box<dyn DiskSource>, changes: Option<Changes>) -> BackupJob {
+fn job(vm: &str, source: Box<dyn DiskSource>, changes: Option<Changes>) -> BackupJob<'static> {
     BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
@@ -84,6 +84,7 @@ fn job(vm: &str, source: Box<dyn DiskSource>, changes: Option<Changes>) -> Backu
         changes,
         home: None,
         tag: Some(JOBS.fetch_add(1, Ordering::Relaxed).to_string()),
+        recorded: None,
         consistency: Consistency::Unknown,
     }
 }

@@ -147,7 +147,7 @@ fn back_up_as(writer: &mut Writer, vm: &str, content: &[u8]) -> ChunkId {
 
 const OPTIONS: BackupOptions = BackupOptions { threads: 2, compression: Compression::Stored, on_bad: OnBad::Keep };
 
-fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob {
+fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob<'static> {
     BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
@@ -156,6 +156,7 @@ fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob 
         home: None,
         tag: None,
         consistency: Consistency::Unknown,
+        recorded: None,
     }
 }
 

@@ -7,7 +7,6 @@ use repo_format::{ChunkId, DiskRecord};
 use super::faults::Faults;
 use crate::{
     error::Kind,
-    index::Location,
     map_walk::MapWalk,
     nbd::{
         Fault, Piece, Shared,
@@ -15,7 +14,7 @@ use crate::{
     },
     problem::is_loss,
     read_error::ReadError,
-    stored_disk::{CachedFrame, FrameCache, FrameFault, Place, Segments, What},
+    stored_disk::{FrameCache, Place, Segments, What},
 };
 
 /// Segments that one status reply looks at.
@@ -128,7 +127,7 @@ impl<'r> PointDisk<'r> {
                 Err(unreadable(wanted.start, &object))
             }
             What::Chunk { id, location } => {
-                let (frame, chunk) = self.chunk(id, *location).map_err(|fault| {
+                let (frame, chunk) = self.cache.chunk(id, *location).map_err(|fault| {
                     let object = format!("chunk {id}");
                     self.faults.note(&self.name, place.range.start, &object, &fault.what, fault.kind);
                     unreadable(wanted.start, &object)
@@ -143,30 +142,6 @@ impl<'r> PointDisk<'r> {
                 Ok(Piece::Bytes(Shared::new(frame, range)))
             }
         }
-    }
-
-    /// The chunk, from the place that the index names first, else from any other that has it.
-    fn chunk(&self, id: &ChunkId, first: Option<Location>) -> Result<(Arc<CachedFrame>, Range<usize>), FrameFault> {
-        let reader = self.cache.reader();
-        let at = |location: Location| {
-            let frame = self.cache.frame(location)?;
-            let range = frame.chunk(location.position, id, reader.keys())?;
-            Ok((frame, range))
-        };
-        let mut fault = match first.map(at) {
-            Some(Ok(found)) => return Ok(found),
-            Some(Err(fault)) => fault,
-            None => FrameFault { what: "it is in no pack that can be read".to_owned(), kind: Kind::Damaged },
-        };
-        for location in reader.locate_all(id).unwrap_or_default() {
-            if Some(location) != first {
-                match at(location) {
-                    Ok(found) => return Ok(found),
-                    Err(other) => fault = other,
-                }
-            }
-        }
-        Err(fault)
     }
 }
 

@@ -39,6 +39,16 @@ pub enum SourceError {
         /// What went wrong.
         source: NbdError,
     },
+    /// The disk lies in a repository, and what is wanted of it cannot be had there. No loss of the disk itself.
+    #[error("the disk cannot be read at byte {offset}: {what}")]
+    Stored {
+        /// Where.
+        offset: u64,
+        /// What it is about, and why.
+        what: String,
+        /// How to react.
+        kind: Kind,
+    },
     /// There is no such list of what changed.
     #[error("the source has no dirty bitmap {bitmap:?}; it has {}", if there.is_empty() { "none".to_owned() } else { there.join(", ") })]
     NoBitmap {
@@ -55,6 +65,7 @@ impl SourceError {
         match self {
             Self::Read { .. } | Self::Shrunk { .. } => Kind::Failed,
             Self::Nbd { source, .. } => source.kind(),
+            Self::Stored { kind, .. } => *kind,
             Self::NoBitmap { .. } => Kind::Missing,
         }
     }

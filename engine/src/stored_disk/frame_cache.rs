@@ -144,6 +144,33 @@ impl<'r> FrameCache<'r> {
         opened
     }
 
+    /// The chunk `id`, from the place that the index names first, else from any other that has it.
+    pub(crate) fn chunk(
+        &self,
+        id: &ChunkId,
+        first: Option<Location>,
+    ) -> Result<(Arc<CachedFrame>, Range<usize>), FrameFault> {
+        let at = |location: Location| {
+            let frame = self.frame(location)?;
+            let range = frame.chunk(location.position, id, self.reader.keys())?;
+            Ok((frame, range))
+        };
+        let mut fault = match first.map(at) {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(fault)) => fault,
+            None => FrameFault { what: "it is in no pack that can be read".to_owned(), kind: Kind::Damaged },
+        };
+        for location in self.reader.locate_all(id).unwrap_or_default() {
+            if Some(location) != first {
+                match at(location) {
+                    Ok(found) => return Ok(found),
+                    Err(other) => fault = other,
+                }
+            }
+        }
+        Err(fault)
+    }
+
     fn open(&self, location: Location) -> Result<Arc<CachedFrame>, FrameFault> {
         let fault = |error: ReadError| {
             let kind = if is_loss(error.kind()) { Kind::Damaged } else { error.kind() };

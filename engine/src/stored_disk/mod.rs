@@ -4,5 +4,5 @@
 mod frame_cache;
 mod segments;
 
-pub(crate) use frame_cache::{CachedFrame, FrameCache, FrameFault};
+pub(crate) use frame_cache::FrameCache;
 pub(crate) use segments::{Place, Segments, What};
