@@ -260,7 +260,6 @@ fn an_area_costs_at_most_128_kib_more_on_the_average() {
         // Blocks of guests, told to the byte or in the usual 64 KiB; and 64 KiB of which nothing is as it was.
         for (area, written, most) in [(4096, 4096, 128), (65536, 4096, 128), (65536, 65536, 160)] {
             let mean = mean_kib_beyond(kind, area, written);
-            println!("{kind:?}: areas of {area} bytes, {written} written: {mean} KiB beyond");
             assert!(mean <= most, "{kind:?}: {mean} KiB beyond an area of {area} bytes, {written} of them written");
         }
     }
