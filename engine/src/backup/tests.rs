@@ -1,5 +1,8 @@
 //! Nights by changed areas against full reads of the same disks.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
+#![allow(clippy::cast_possible_truncation, reason = "disks of tests are small")]
+
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,

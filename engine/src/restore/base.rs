@@ -77,7 +77,7 @@ fn ranges_of_disk(
 
 /// The segments that hold any of `ranges`; all if there are none to choose from.
 pub(super) fn segments_of(walk: &MapWalk<'_>, ranges: Option<&[Range<u64>]>) -> Vec<Range<u64>> {
-    let Some(ranges) = ranges else { return vec![0..walk.segment_count()] };
+    let Some(ranges) = ranges else { return std::iter::once(0..walk.segment_count()).collect() };
     let segment_bytes = 1_u64 << walk.root().segment_log2.min(63);
     let mut segments = Vec::new();
     for range in ranges {

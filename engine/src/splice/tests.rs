@@ -1,5 +1,8 @@
 //! A splice against SPEC.md section 9, read a second time: cells, runs, cuts of the whole run.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
+#![allow(clippy::cast_possible_truncation, reason = "disks of tests are small")]
+
 use proptest::prelude::*;
 use repo_format::{ChunkRef, ChunkerKind, Extent, HashedChunk, RepositoryId, RepositoryKeys};
 
