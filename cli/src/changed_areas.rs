@@ -78,7 +78,7 @@ impl AreaLists {
     fn add_for_all(&mut self, disks: &[(&str, u64)], option: &str) -> Result<(), Failure> {
         for disk in disks {
             let list = self.add(disk, Path::new(option))?;
-            if disks.len() > 1 && !list.names_disks && !list.is_empty_file {
+            if disks.len() > 1 && !list.names_disks && !list.areas.ranges().is_empty() {
                 let what =
                     format!("--changed-areas {option}: the list does not say which of {} disks it is of", disks.len());
                 return Err(Failure::invalid(what, "name one list for each disk: --changed-areas DISK=FILE"));

@@ -102,6 +102,7 @@ impl ChangedAreas {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
 mod tests {
     use super::*;
 

@@ -4,6 +4,7 @@
 //! **Invariant:** no wrong byte is written. What cannot be read is named, never zero-filled, and a file that lacks
 //! something never gets its name.
 
+mod base;
 mod home;
 pub(crate) mod plan;
 #[cfg(test)]
@@ -20,9 +21,7 @@ use repo_format::{ChunkId, DiskRecord, Extent, FormatError, MetadataKind, Restor
 
 use crate::{
     byte_ranges,
-    changed_areas::ChangedAreas,
     error::Kind,
-    listing::{DiffError, changed_ranges_of, partner},
     map_walk::{Found, MapWalk, Visitor},
     monitor::{Event, Monitor, Step},
     problem::{Costs, Part, Problem, is_loss},
@@ -31,6 +30,8 @@ use crate::{
     target::{Start, Target, TargetError},
 };
 
+pub use base::RestoreBase;
+use base::{segments_of, wanted_ranges};
 pub use home::{RestoreHomeError, RestoredHome, restore_home};
 pub(crate) use home::{read_home, read_stream};
 use plan::{Want, Window};
@@ -44,15 +45,6 @@ pub struct RestoreJob {
     pub disks: Vec<(String, Arc<dyn Target>)>,
     /// What the targets hold already, as far as somebody knows; `None`: they are read and compared.
     pub base: Option<RestoreBase>,
-}
-
-/// A point that the targets of a restore in place hold, but for what has changed since.
-#[derive(Clone, Debug)]
-pub struct RestoreBase {
-    /// The point.
-    pub point: ChunkId,
-    /// What has changed on the targets since, by disk; a disk that is not named is as it was.
-    pub areas: Vec<(String, ChangedAreas)>,
 }
 
 /// How to bring it back.
@@ -292,57 +284,6 @@ fn start_targets(job: &RestoreJob, walks: &[Opened<'_>]) -> Result<Vec<Option<St
     job.disks.iter().zip(walks).map(start).collect()
 }
 
-/// What of each disk has to be looked at: where the point differs from the base, and what has changed since; `None`: all.
-fn wanted_ranges(
-    reader: &Reader,
-    job: &RestoreJob,
-    records: &[&DiskRecord],
-    monitor: &dyn Monitor,
-) -> Result<Vec<Option<Vec<Range<u64>>>>, RestoreError> {
-    let Some(base) = &job.base else { return Ok(vec![None; records.len()]) };
-    let read = read_point(reader, base.point);
-    let before = match read {
-        Err(error) if !is_loss(error.kind()) => return Err(error.into()),
-        other => other.map_err(|error| error.to_string()),
-    };
-    let wanted = |record: &&DiskRecord| {
-        let ranges = match &before {
-            Ok(before) => ranges_of_disk(reader, &before.disks, record, base)?,
-            Err(error) => Err(error.clone()),
-        };
-        Ok(ranges.inspect_err(|why| warn_compared(monitor, &record.name, why)).ok())
-    };
-    records.iter().map(wanted).collect()
-}
-
-/// An unusable base costs time, nothing else.
-fn warn_compared(monitor: &dyn Monitor, disk: &str, why: &str) {
-    let message = format!("{disk}: the base cannot be used, so all of the target is compared: {why}");
-    monitor.event(&Event::Warning { code: "base_not_used", message });
-}
-
-/// Where `record` differs from its disk in the base or that has changed since, or why that cannot be said.
-fn ranges_of_disk(
-    reader: &Reader,
-    before: &[DiskRecord],
-    record: &DiskRecord,
-    base: &RestoreBase,
-) -> Result<Result<Vec<Range<u64>>, String>, RestoreError> {
-    let Some(before) = partner(before, record) else { return Ok(Err("it has no such disk".to_owned())) };
-    if before.bytes != record.bytes {
-        return Ok(Err(format!("the disk has {} bytes there", before.bytes)));
-    }
-    let mut ranges = match changed_ranges_of(reader, before, record) {
-        Ok(ranges) => ranges,
-        Err(error) if is_loss(error.kind()) => return Ok(Err(error.to_string())),
-        Err(DiffError::Read(error)) => return Err(error.into()),
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    let areas = base.areas.iter().filter(|(name, _)| *name == record.name);
-    ranges.extend(areas.flat_map(|(_, areas)| areas.ranges().iter().cloned()));
-    Ok(Ok(byte_ranges::coalesced(ranges)))
-}
-
 fn destinations<'j>(job: &'j RestoreJob, starts: &[Option<Start>]) -> Vec<Destination<'j>> {
     let disks = job.disks.iter().zip(starts);
     disks
@@ -433,17 +374,6 @@ impl Gather<'_> {
     fn report_of(&mut self, disk: u32) -> Option<&mut RestoredDisk> {
         self.disks.get_mut(usize::try_from(disk).ok()?)
     }
-}
-
-/// The segments that hold any of `ranges`; all if there are none to choose from.
-fn segments_of(walk: &MapWalk<'_>, ranges: Option<&[Range<u64>]>) -> Vec<Range<u64>> {
-    let Some(ranges) = ranges else { return vec![0..walk.segment_count()] };
-    let segment_bytes = 1_u64 << walk.root().segment_log2.min(63);
-    let mut segments = Vec::new();
-    for range in ranges {
-        byte_ranges::push(&mut segments, range.start / segment_bytes..range.end.div_ceil(segment_bytes));
-    }
-    segments
 }
 
 /// What has to be done so that a range reads as zeros.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** standard output carries the result and nothing else; everything else goes to standard error.
 
+mod audit;
 mod copy;
 mod envelope;
 mod errors;
@@ -13,14 +14,15 @@ mod serve_result;
 
 use std::io::{self, Write};
 
+pub use audit::{AuditLine, ShowAudit};
 pub use copy::{CopiedLine, CopyResult, SkippedLine, UncopiedLine};
 pub use envelope::{Ending, Envelope, HeadLine, RepositoryLine, WarningLine};
 pub use errors::{Palette, render_failure, render_warning};
 pub use results::{
-    AuditLine, BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult,
-    ExtentLine, GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine,
-    PolicyLine, ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowAudit, ShowDisk, ShowPoint,
-    ShowResult, SlotLine, StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
+    BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine,
+    GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine,
+    ProblemLine, RangeLine, RestoreDisk, RestoreResult, SecretLine, ShowDisk, ShowPoint, ShowResult, SlotLine,
+    StatsResult, StatsTotals, StatsVm, StreamLine, VerdictLine, VerifyResult, VersionResult,
 };
 pub use retention::{FateLine, ForgetResult, HeldLine, HoldResult, PruneDoneLine, PrunePlanLine, PruneResult};
 pub use schema::write_schemas;

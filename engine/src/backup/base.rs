@@ -147,6 +147,7 @@ pub(super) fn touched_segments(
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
 mod tests {
     use super::*;
 

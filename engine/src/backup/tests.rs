@@ -1,5 +1,8 @@
 //! Nights by changed areas against full reads of the same disks.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
+#![allow(clippy::cast_possible_truncation, reason = "disks of tests are small")]
+
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,
@@ -510,16 +513,9 @@ fn a_list_that_hides_changes_is_found_out_within_thirty_points() {
     fill(1, &mut disk);
     for (lies, trials) in [(1, 16), (3, 16), (10, 16), (30, 16)] {
         let mut random = Random(lies);
-        let mut found: Vec<u64> = (0..trials)
+        let found: Vec<u64> = (0..trials)
             .map(|trial| points_until_found(&mut place, &format!("vm-{lies}-{trial}"), &disk, lies, &mut random))
             .collect();
-        found.sort_unstable();
-        let first_night = found.iter().filter(|points| **points == 1).count();
-        println!(
-            "{lies} of 200 segments hidden: found after {} points (median), {} at most; in the first night {first_night} of {trials}",
-            found[found.len() / 2],
-            found[found.len() - 1],
-        );
         assert!(found.iter().all(|points| *points <= 30));
     }
 }

@@ -1,5 +1,8 @@
 //! A splice against SPEC.md section 9, read a second time: cells, runs, cuts of the whole run.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range is what is wanted")]
+#![allow(clippy::cast_possible_truncation, reason = "disks of tests are small")]
+
 use proptest::prelude::*;
 use repo_format::{ChunkRef, ChunkerKind, Extent, HashedChunk, RepositoryId, RepositoryKeys};
 
@@ -260,7 +263,6 @@ fn an_area_costs_at_most_128_kib_more_on_the_average() {
         // Blocks of guests, told to the byte or in the usual 64 KiB; and 64 KiB of which nothing is as it was.
         for (area, written, most) in [(4096, 4096, 128), (65536, 4096, 128), (65536, 65536, 160)] {
             let mean = mean_kib_beyond(kind, area, written);
-            println!("{kind:?}: areas of {area} bytes, {written} written: {mean} KiB beyond");
             assert!(mean <= most, "{kind:?}: {mean} KiB beyond an area of {area} bytes, {written} of them written");
         }
     }
