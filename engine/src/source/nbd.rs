@@ -123,7 +123,13 @@ impl DiskSource for NbdSource {
         if self.client.about().contexts.is_empty() {
             return Ok(vec![0..self.bytes()]);
         }
-        self.ranges(&self.client, |status| status & block_status::ZERO == 0)
+        match self.ranges(&self.client, |status| status & block_status::ZERO == 0) {
+            // It offers the context and cannot fill it: then nothing is known to be zero.
+            Err(SourceError::Read { .. } | SourceError::Nbd { source: NbdError::Remote { .. }, .. }) => {
+                Ok(vec![0..self.bytes()])
+            }
+            ranges => ranges,
+        }
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
