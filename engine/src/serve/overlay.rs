@@ -286,7 +286,7 @@ impl OverlayDisk<'_> {
         let mut block = first + 1;
         while block * BLOCK_BYTES < range.end {
             // Whole words of unwritten blocks are passed over at once.
-            if !written && block % WORD_BITS == 0 && self.part.word(block) == 0 {
+            if !written && block.is_multiple_of(WORD_BITS) && self.part.word(block) == 0 {
                 block += WORD_BITS;
             } else if self.part.is_written(block) == written {
                 block += 1;

@@ -13,9 +13,13 @@ use crate::{
 
 const CACHE_BYTES: u64 = 64 << 10;
 
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap()
+}
+
 fn bytes_of(pieces: &[Piece]) -> Vec<u8> {
     let bytes = |piece: &Piece| match piece {
-        Piece::Zeros(count) => vec![0; *count as usize],
+        Piece::Zeros(count) => vec![0; size(*count)],
         Piece::Bytes(shared) => shared.bytes().to_vec(),
     };
     pieces.iter().flat_map(bytes).collect()
@@ -177,13 +181,13 @@ proptest! {
                     match act {
                         Act::Write(at, length, byte) => {
                             let range = clip(*at, *length as u64);
-                            export.write(range.start, &vec![*byte; (range.end - range.start) as usize]).unwrap();
-                            wanted[range.start as usize..range.end as usize].fill(*byte);
+                            export.write(range.start, &vec![*byte; size(range.end - range.start)]).unwrap();
+                            wanted[size(range.start)..size(range.end)].fill(*byte);
                         }
                         Act::Zero(at, length) => {
                             let range = clip(*at, *length);
                             export.zero(range.clone(), crate::nbd::ZeroHow::MayPunch).unwrap();
-                            wanted[range.start as usize..range.end as usize].fill(0);
+                            wanted[size(range.start)..size(range.end)].fill(0);
                         }
                         Act::Flush | Act::Reopen => export.flush().unwrap(),
                     }

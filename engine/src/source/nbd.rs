@@ -60,6 +60,10 @@ impl NbdSource {
         Ok(ranges)
     }
 
+    fn everything(&self) -> Vec<Range<u64>> {
+        std::iter::once(0..self.bytes()).collect()
+    }
+
     /// Exactly `into`, in requests that the server takes.
     fn read_now(&self, offset: u64, into: &mut [u8]) -> Result<(), NbdError> {
         let blocks = self.client.blocks();
@@ -121,9 +125,15 @@ impl DiskSource for NbdSource {
     /// By `base:allocation`: only what surely reads as zeros is left out; a hole need not.
     fn allocated(&self) -> Result<Vec<Range<u64>>, SourceError> {
         if self.client.about().contexts.is_empty() {
-            return Ok(vec![0..self.bytes()]);
+            return Ok(self.everything());
         }
-        self.ranges(&self.client, |status| status & block_status::ZERO == 0)
+        match self.ranges(&self.client, |status| status & block_status::ZERO == 0) {
+            // It offers the context and cannot fill it: then nothing is known to be zero.
+            Err(SourceError::Read { .. } | SourceError::Nbd { source: NbdError::Remote { .. }, .. }) => {
+                Ok(self.everything())
+            }
+            ranges => ranges,
+        }
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {

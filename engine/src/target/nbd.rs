@@ -160,7 +160,8 @@ impl Target for NbdTarget {
     }
 
     fn write_at(&self, offset: u64, chunks: &[HashedChunk<'_>]) -> Result<(), TargetError> {
-        let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes()).copied().collect();
+        let mut bytes = Vec::with_capacity(chunks.iter().map(HashedChunk::len).sum());
+        chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk.bytes()));
         self.write(offset, &bytes)
     }
 

@@ -243,7 +243,7 @@ mod tests {
     use crate::nbd::wire::{chunk_flag, error_code};
 
     fn chunk(kind: ChunkKind, flags: u16, data: &[u8]) -> Vec<u8> {
-        let header = ChunkHeader { flags, kind, cookie: 7, data_bytes: data.len() as u32 };
+        let header = ChunkHeader { flags, kind, cookie: 7, data_bytes: u32::try_from(data.len()).unwrap() };
         [&header.encode()[..], data].concat()
     }
 

@@ -60,7 +60,7 @@ impl Export for Disk {
 
     fn status(&self, range: Range<u64>) -> Result<Vec<Extent>, Fault> {
         let status = if HOLE.contains(&range.start) { block_status::HOLE | block_status::ZERO } else { 0 };
-        Ok(vec![Extent { bytes: (range.end - range.start) as u32, status }])
+        Ok(vec![Extent { bytes: u32::try_from(range.end - range.start).unwrap(), status }])
     }
 
     fn will_read(&self, _range: Range<u64>) {}
@@ -123,7 +123,7 @@ fn a_client_without_structured_replies_gets_the_same_bytes() {
     let disk = Disk::new(false);
     for structured in [false, true] {
         for range in [0..100, 8000..20000, 8192..16384, 60000..65536] {
-            let length = (range.end - range.start) as u32;
+            let length = u32::try_from(range.end - range.start).unwrap();
             for flags in [0, command_flag::DF] {
                 let read = Request { flags, ..request(Command::Read, range.start, length) };
                 let said = answers(&disk, structured, &[(read, Vec::new()), disconnect()]);
