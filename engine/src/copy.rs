@@ -281,13 +281,27 @@ struct Capture {
     vm: VmIdentity,
     times_ms: (u64, u64),
     host: Option<String>,
-    disks: Vec<(String, Option<String>, u64, Option<u64>, u64)>,
+    disks: Vec<CapturedDisk>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct CapturedDisk {
+    name: String,
+    uuid: Option<String>,
+    bytes: u64,
+    data_bytes: Option<u64>,
+    bad_bytes: u64,
 }
 
 impl Capture {
     fn of(record: &RestorePoint) -> Self {
-        let disk =
-            |disk: &DiskRecord| (disk.name.clone(), disk.uuid.clone(), disk.bytes, disk.data_bytes, disk.bad_bytes);
+        let disk = |disk: &DiskRecord| CapturedDisk {
+            name: disk.name.clone(),
+            uuid: disk.uuid.clone(),
+            bytes: disk.bytes,
+            data_bytes: disk.data_bytes,
+            bad_bytes: disk.bad_bytes,
+        };
         Self {
             vm: record.vm.clone(),
             times_ms: (record.started_ms, record.finished_ms),

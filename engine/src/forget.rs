@@ -90,7 +90,7 @@ pub fn apply_rules(
     wanted: &dyn Fn(&PointState) -> bool,
 ) -> Vec<VmFates> {
     let now_ms = reader.environment().clock.now_ms();
-    let each = by_vm(reader).into_iter().filter(|points| points.last().is_some_and(|newest| wanted(newest)));
+    let each = by_vm(reader).into_iter().filter(|points| points.last().is_some_and(wanted));
     let fates = each.map(|points| {
         let candidates: Vec<Candidate> = points.iter().map(candidate).collect();
         let reasons = retain(&candidates, rules, now_ms, zone);

@@ -79,8 +79,10 @@ fn serve(mut stream: UnixStream, lie: Lie) -> Option<()> {
                     stream.write_all(&header).ok()?;
                     break;
                 }
-                while lie == Lie::EndlessInfo {
-                    reply(reply_kind::INFO, &Info::Other(9).encode())?;
+                if lie == Lie::EndlessInfo {
+                    loop {
+                        reply(reply_kind::INFO, &Info::Other(9).encode())?;
+                    }
                 }
                 reply(reply_kind::ACK, &[])?;
                 break;
