@@ -185,7 +185,7 @@ pub struct PruneArgs {
 #[derive(Debug, Subcommand)]
 pub enum RetentionCommand {
     /// Take restore points off the list, by rules or by name
-    Forget(ForgetArgs),
+    Forget(Box<ForgetArgs>),
     /// Keep restore points from being forgotten
     Hold(HoldArgs),
     /// Let held restore points be forgotten again

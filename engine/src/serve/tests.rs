@@ -125,6 +125,24 @@ fn a_bad_extent_is_an_error_and_never_zeros() {
 }
 
 #[test]
+fn an_overlay_fits_only_the_point_it_was_begun_over() {
+    let mut repository = TestRepository::new();
+    let points = [1, 2].map(|seed| repository.back_up("web01", &[("a", &content(&[seed, 7]))], false));
+    let folder = tempfile::tempdir().unwrap();
+    let place = OverlayPlace::File(folder.path().join("overlay"));
+    let reader = repository.reader();
+    let open = |point| {
+        let record = read_point(&reader, point).unwrap();
+        Overlay::open(&place, reader.config().repository, point, &record.disks)
+    };
+    drop(open(points[0]).unwrap());
+    assert!(matches!(open(points[1]), Err(OverlayError::OfAnother { .. })));
+    let first = open(points[0]).unwrap();
+    assert!(matches!(open(points[0]), Err(OverlayError::InUse { .. })), "two serves at once");
+    drop(first);
+}
+
+#[test]
 fn frames_take_no_more_than_the_cache_may() {
     let mut repository = TestRepository::new();
     let seeds: Vec<u8> = (1..200).collect();
