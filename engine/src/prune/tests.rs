@@ -3,7 +3,7 @@ use std::{
     collections::HashMap,
     ops::{ControlFlow, Range},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -324,21 +324,8 @@ fn a_survey_older_than_somebody_elses_condemn_is_made_again() {
 fn packs_of_an_ended_session_go_and_those_of_an_open_one_stay() {
     let mut bench = Bench::new();
     bench.back_up("web01", &noise(1, 1 << 19));
-    // A run that dies after its packs and before its commit.
     let dies = Arc::new(FailingStore::new(&bench.store, Fails::Log, 1));
-    let mut writer = open_writer(bench.environment_over(dies), &secret()).unwrap();
-    let disk = JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(MemorySource::new(noise(9, 1 << 20))) };
-    let job = BackupJob {
-        identity: VmIdentity::named("db01").unwrap(),
-        vm_name: "db01".to_owned(),
-        disks: vec![disk],
-        home: None,
-        tag: None,
-        consistency: Consistency::Unknown,
-    };
-    let options = BackupOptions { threads: 1, compression: Compression::Stored, on_bad: OnBad::Keep };
-    assert!(backup(&mut writer, &job, &options, &Silent).is_err());
-    drop(writer);
+    die_before_commit(bench.environment_over(dies));
     let with_orphans = bench.packs();
     assert_eq!(bench.prune(&AT_ONCE).removed_packs, 0, "the next run of this host will adopt them");
     // Somebody fences it.
@@ -402,6 +389,43 @@ fn a_prune_killed_at_any_write_loses_nothing_and_the_next_one_goes_on() {
     }
 }
 
+#[test]
+fn a_backup_that_begins_while_a_prune_looks_is_no_problem() {
+    let mut bench = Bench::new();
+    bench.back_up("web01", &noise(1, 1 << 19));
+    let store = Arc::new(FailingStore::new(&bench.store, Fails::Log, i64::MAX));
+    let mut writer = open_writer(bench.environment_over(Arc::clone(&store) as Arc<dyn Store>), &secret()).unwrap();
+    let other = bench.environment_over(Arc::new(FailingStore::new(&bench.store, Fails::Log, 1)));
+    *store.before_list.lock().unwrap() = Some(Box::new(move || die_before_commit(other)));
+    let before = bench.packs().0;
+    let report = prune(&mut writer, &AT_ONCE, &Silent).unwrap();
+    assert!(bench.packs().0 > before, "it has stored packs meanwhile");
+    assert_eq!(report.problems, []);
+}
+
+#[test]
+fn an_orphan_that_another_prune_has_removed_since_the_listing_is_no_problem() {
+    let writer = Bench::new().writer();
+    let found = judge_unregistered(&writer, vec![(PackName::from_bytes([7; 32]), 4096)]).unwrap();
+    assert!(found.problems.is_empty() && found.orphans.is_empty() && found.deleted.is_empty());
+}
+
+/// A run that dies after its packs and before its commit; its store takes one log entry.
+fn die_before_commit(environment: Environment) {
+    let mut writer = open_writer(environment, &secret()).unwrap();
+    let disk = JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(MemorySource::new(noise(9, 1 << 20))) };
+    let job = BackupJob {
+        identity: VmIdentity::named("db01").unwrap(),
+        vm_name: "db01".to_owned(),
+        disks: vec![disk],
+        home: None,
+        tag: None,
+        consistency: Consistency::Unknown,
+    };
+    let options = BackupOptions { threads: 1, compression: Compression::Stored, on_bad: OnBad::Keep };
+    assert!(backup(&mut writer, &job, &options, &Silent).is_err());
+}
+
 /// Which writes of a [`FailingStore`] count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fails {
@@ -414,11 +438,13 @@ struct FailingStore {
     inner: Arc<MemoryStore>,
     which: Fails,
     left: AtomicI64,
+    /// What somebody else does just before the first listing.
+    before_list: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl FailingStore {
     fn new(inner: &Arc<MemoryStore>, which: Fails, writes: i64) -> Self {
-        Self { inner: Arc::clone(inner), which, left: AtomicI64::new(writes) }
+        Self { inner: Arc::clone(inner), which, left: AtomicI64::new(writes), before_list: Mutex::default() }
     }
 
     fn write(&self, name: &Name, counts: bool) -> Result<(), StoreError> {
@@ -453,6 +479,9 @@ impl Store for FailingStore {
     }
 
     fn list(&self, prefix: Prefix, f: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), StoreError> {
+        if let Some(meanwhile) = self.before_list.lock().unwrap().take() {
+            meanwhile();
+        }
         self.inner.list(prefix, f)
     }
 
