@@ -6,6 +6,7 @@ mod file_systems;
 mod house;
 mod interruption;
 mod memory;
+mod model;
 mod retention;
 mod round_trip;
 mod second_reader;
