@@ -292,7 +292,7 @@ fn a_backup_between_survey_and_condemn_keeps_what_it_relies_on() {
     bench.back_up("web01", &noise(2, 1 << 19));
     bench.forget(&[old]);
     let mut writer = bench.writer();
-    let look = look(&writer, &AT_ONCE, &Silent).unwrap();
+    let look = look(&writer, list_unregistered(&writer).unwrap(), &AT_ONCE, &Silent).unwrap();
     assert!(!look.choice.dead.is_empty());
     let candidates: BTreeSet<PackOrdinal> = look.choice.dead.iter().copied().collect();
     // Another program finds the forgotten chunks, which nobody has condemned yet, and relies on them.
@@ -312,7 +312,7 @@ fn a_survey_older_than_somebody_elses_condemn_is_made_again() {
     bench.back_up("web01", &noise(2, 1 << 19));
     bench.forget(&[old]);
     let mut writer = bench.writer();
-    let look = look(&writer, &AT_ONCE, &Silent).unwrap();
+    let look = look(&writer, list_unregistered(&writer).unwrap(), &AT_ONCE, &Silent).unwrap();
     let candidates: BTreeSet<PackOrdinal> = look.choice.dead.iter().copied().collect();
     assert!(bench.prune(&AT_ONCE).condemned_packs > 0);
     let error = condemn(&mut writer, &look.survey, &candidates, &Silent, &mut Vec::new()).err().unwrap();
