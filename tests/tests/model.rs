@@ -7,8 +7,10 @@ use strongroom_tests::{
     model::{Production, Reached, Rule, Rules, Watch, explore, scope::Scope, scopes},
 };
 
+type MakeScope = fn() -> Scope;
+
 /// Scopes, and how many states each must have at least: a model that has lost its actors would find nothing wrong.
-const SMALL: [(fn() -> Scope, usize); 9] = [
+const SMALL: [(MakeScope, usize); 9] = [
     (scopes::two_writers, 6_000),
     (scopes::two_copies, 65_000),
     (scopes::repack, 1_900),
@@ -20,14 +22,14 @@ const SMALL: [(fn() -> Scope, usize); 9] = [
     (scopes::damage, 27_000),
 ];
 
-const LARGE: [(fn() -> Scope, usize); 3] = [
+const LARGE: [(MakeScope, usize); 3] = [
     (scopes::everybody_and_a_second_prune, 450_000),
     (scopes::damage_and_a_writer, 550_000),
     (scopes::adoption_and_two_prunes, 230_000),
 ];
 
 /// Explores `scopes` under all rules, production at its side, and says what happened in each.
-fn explore_all(scopes: &[(fn() -> Scope, usize)]) -> Vec<Reached> {
+fn explore_all(scopes: &[(MakeScope, usize)]) -> Vec<Reached> {
     let explored = scopes.iter().map(|(scope, states_min)| {
         let scope = scope();
         let production = Production::of(&scope).unwrap();
@@ -82,7 +84,7 @@ fn broken_after(scope: &Scope, off: &[Rule], watch: Watch) -> Option<usize> {
 
 #[test]
 fn each_rule_that_stands_alone_is_missed_when_it_is_taken_away() {
-    let expected: [(Rule, fn() -> Scope, usize); 11] = [
+    let expected: [(Rule, MakeScope, usize); 11] = [
         (Rule::Pins, scopes::two_writers, 13),
         (Rule::Pins, scopes::pinned_reader, 12),
         (Rule::CommitRefusesCondemned, scopes::two_writers, 10),
@@ -103,7 +105,7 @@ fn each_rule_that_stands_alone_is_missed_when_it_is_taken_away() {
 /// The model without a rule is not what runs: production objects at the first decision or entry that differs.
 #[test]
 fn production_holds_each_rule_that_is_decided_from_the_log() {
-    let rules: [(Rule, fn() -> Scope); 7] = [
+    let rules: [(Rule, MakeScope); 7] = [
         (Rule::CommitRefusesCondemned, scopes::two_writers),
         (Rule::CommitRefusesFenced, scopes::two_writers),
         (Rule::CondemnSparesReliedOn, scopes::two_writers),
@@ -135,7 +137,7 @@ fn of_two_barriers_one_is_enough_and_none_loses_data() {
         true => scopes::small().into_iter().filter(|scope| scope.damages.is_empty()).collect(),
         false => Vec::new(),
     };
-    let expected: [([Rule; 2], fn() -> Scope, usize); 12] = [
+    let expected: [([Rule; 2], MakeScope, usize); 12] = [
         ([Rule::CommitAtExactHead, Rule::ReplayersJudge], scopes::repack, 10),
         ([Rule::CommitRefusesCondemned, Rule::DeleteRechecks], scopes::two_writers, 13),
         ([Rule::CommitRefusesCondemned, Rule::DeleteSparesReliedOn], scopes::two_writers, 13),
