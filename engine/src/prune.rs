@@ -37,7 +37,7 @@ use crate::{
     state_folder::StateFolderError,
     store::{Name, RESERVE_BYTES, Reaction, StoreError},
 };
-use orphans::unregistered;
+use orphans::{judge_unregistered, list_unregistered};
 use plan::{Choice, Known, Why, choose};
 use survey::{Survey, survey};
 
@@ -271,7 +271,7 @@ pub fn plan_prune(
     options: &PruneOptions,
     monitor: &dyn Monitor,
 ) -> Result<(PrunePlan, Vec<Problem>), PruneError> {
-    let look = look(reader, options, monitor)?;
+    let look = look(reader, list_unregistered(reader)?, options, monitor)?;
     Ok((look.plan, look.problems))
 }
 
@@ -287,14 +287,18 @@ pub fn freed_bytes(reader: &Reader, points: &HashSet<ChunkId>, monitor: &dyn Mon
 }
 
 fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PruneReport, PruneError> {
+    // Listed first, replayed then: whoever has written a pack that is listed has opened its session before.
+    let unregistered = list_unregistered(writer)?;
     writer.0.log.refresh()?;
     let fenced_sessions = fence::fence_silent(writer)?;
     writer.0.reload_index();
-    let Look { survey, choice, plan, mut problems, orphans, mut stray } = look(writer, options, monitor)?;
+    let Look { survey, choice, plan, mut problems, orphans, mut stray } = look(writer, unregistered, options, monitor)?;
     // Space first: on a full disk this is what makes room for the rest.
     let condemned = choice.delete.into_iter().collect();
-    let mut deleted = delete(writer, &survey, survey.at, &condemned, &orphans, &mut problems)?;
-    stray.extend(orphans.iter().map(|orphan| orphan.pack));
+    let first = delete(writer, &survey, survey.at, &condemned, &orphans, &mut problems)?;
+    let mut deleted = first.count();
+    // Not all that were seen: one that is no orphan at the head of the Delete is not named in it, and stays.
+    stray.extend(first.orphans);
     let mut swept = sweep::sweep(writer, &stray, &mut problems)?;
 
     let from: BTreeSet<PackOrdinal> = choice.repack.iter().map(|(pack, _)| *pack).collect();
@@ -306,7 +310,7 @@ fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor
     let Condemned { packs: condemned, at } = condemn(writer, &survey, &candidates, monitor, &mut problems)?;
     if options.grace_ms == 0 && !condemned.is_empty() {
         // The survey still holds at our own Condemn: everything between was taken into account when it was decided.
-        deleted += delete(writer, &survey, at, &condemned, &[], &mut problems)?;
+        deleted += delete(writer, &survey, at, &condemned, &[], &mut problems)?.count();
         let second = sweep::sweep(writer, &[], &mut problems)?;
         swept.packs += second.packs;
         swept.bytes += second.bytes;
@@ -341,9 +345,15 @@ struct Look {
     stray: Vec<PackName>,
 }
 
-fn look(reader: &Reader, options: &PruneOptions, monitor: &dyn Monitor) -> Result<Look, PruneError> {
-    // Before the survey: what is registered meanwhile is no orphan any more when the Delete is decided.
-    let mut unregistered = unregistered(reader)?;
+/// `listed` are packs that were registered nowhere when the store was listed; what is registered meanwhile is no orphan any
+/// more when the Delete is decided.
+fn look(
+    reader: &Reader,
+    listed: Vec<(PackName, u64)>,
+    options: &PruneOptions,
+    monitor: &dyn Monitor,
+) -> Result<Look, PruneError> {
+    let mut unregistered = judge_unregistered(reader, listed)?;
     let survey = survey(reader, &HashSet::new(), monitor)?;
     if survey.missing > 0 {
         return Err(PruneError::Missing { chunks: survey.missing });
@@ -424,7 +434,20 @@ fn condemn(
     Ok(Condemned { packs: condemned.flatten().copied().collect(), at: appended.head.number })
 }
 
-/// Writes the Delete of `condemned` and `orphans`, the condemned proved again. Gives their number.
+/// What a Delete entry names.
+#[derive(Default)]
+struct DeletedNow {
+    packs: u64,
+    orphans: Vec<PackName>,
+}
+
+impl DeletedNow {
+    fn count(&self) -> u64 {
+        self.packs + self.orphans.len() as u64
+    }
+}
+
+/// Writes the Delete of `condemned` and `orphans`, the condemned proved again. Gives what it names.
 fn delete(
     writer: &mut Writer,
     survey: &Survey,
@@ -432,16 +455,19 @@ fn delete(
     condemned: &BTreeSet<PackOrdinal>,
     orphans: &[repo_format::Orphan],
     problems: &mut Vec<Problem>,
-) -> Result<u64, PruneError> {
+) -> Result<DeletedNow, PruneError> {
     let dispensable = confirm::dispensable(writer, &survey.needed, condemned, problems)?;
     let surveyed = Surveyed { at, dispensable };
     let environment = writer.environment().clone();
     let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
         decide_delete(state, &surveyed, orphans)
     })?;
-    let deleted = appended.records.iter().map(|record| match record {
-        repo_format::Record::Delete(delete) => delete.packs.len() + delete.orphans.len(),
-        _ => 0,
-    });
-    Ok(deleted.sum::<usize>() as u64)
+    let mut deleted = DeletedNow::default();
+    for record in appended.records {
+        if let repo_format::Record::Delete(delete) = record {
+            deleted.packs += delete.packs.len() as u64;
+            deleted.orphans.extend(delete.orphans.iter().map(|orphan| orphan.pack));
+        }
+    }
+    Ok(deleted)
 }

@@ -1,8 +1,9 @@
 //! The harness: a place with a repository and a way to run the program in it, disk images that are the same each time,
-//! and the engine opened on the same repository.
+//! and the engine opened on the same repository. And a model of the protocol that all of them follow.
 
 mod disk_image;
 mod engine_side;
+pub mod model;
 mod nbd_peers;
 mod program;
 mod run;

@@ -8,6 +8,7 @@ mod file_systems;
 mod house;
 mod interruption;
 mod memory;
+mod model;
 mod nbd_lies;
 mod nbd_restore;
 mod nbd_source;

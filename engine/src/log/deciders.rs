@@ -165,10 +165,13 @@ pub fn decide_condemn(state: &State, surveyed: &Surveyed) -> Result<Vec<Record>,
 }
 
 /// Condemned packs and orphans may go from the store. `surveyed.dispensable` are packs condemned before; that no needed
-/// chunk lies in them alone was seen at `surveyed.at`.
+/// chunk lies in them alone was seen at `surveyed.at`. A pack relied on since stays. No Commit can rely on a condemned pack;
+/// this is the second barrier behind that one, and costs nothing.
 pub fn decide_delete(state: &State, surveyed: &Surveyed, orphans: &[Orphan]) -> Result<Vec<Record>, Refusal> {
     not_lost_since(state, surveyed.at)?;
-    let condemned = |pack: &&PackOrdinal| state.pack(**pack).is_some_and(|pack| pack.status == PackStatus::Condemned);
+    let condemned = |pack: &&PackOrdinal| {
+        state.pack(**pack).is_some_and(|pack| pack.status == PackStatus::Condemned && pack.relied_on_in <= surveyed.at)
+    };
     let packs: Vec<PackOrdinal> = surveyed.dispensable.iter().filter(condemned).copied().collect();
     let orphans: Vec<Orphan> = orphans.iter().filter(|orphan| rules::orphan(state, orphan).is_ok()).cloned().collect();
     one_unless(packs.is_empty() && orphans.is_empty(), state, Record::Delete(Delete { packs, orphans }))

@@ -3,7 +3,7 @@ use std::{
     collections::HashMap,
     ops::{ControlFlow, Range},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -299,7 +299,7 @@ fn a_backup_between_survey_and_condemn_keeps_what_it_relies_on() {
     bench.back_up("web01", &noise(2, 1 << 19));
     bench.forget(&[old]);
     let mut writer = bench.writer();
-    let look = look(&writer, &AT_ONCE, &Silent).unwrap();
+    let look = look(&writer, list_unregistered(&writer).unwrap(), &AT_ONCE, &Silent).unwrap();
     assert!(!look.choice.dead.is_empty());
     let candidates: BTreeSet<PackOrdinal> = look.choice.dead.iter().copied().collect();
     // Another program finds the forgotten chunks, which nobody has condemned yet, and relies on them.
@@ -346,14 +346,14 @@ fn a_backup_that_relies_on_a_pack_given_up_meanwhile_stores_it_again_and_commits
 struct OnFirstRead {
     inner: MemorySource,
     end: u64,
-    happens: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    happens: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl OnFirstRead {
     fn new(content: Vec<u8>, happens: impl FnOnce() + Send + 'static) -> Self {
         let end = content.len() as u64;
         let happens: Box<dyn FnOnce() + Send> = Box::new(happens);
-        Self { inner: MemorySource::new(content), end, happens: std::sync::Mutex::new(Some(happens)) }
+        Self { inner: MemorySource::new(content), end, happens: Mutex::new(Some(happens)) }
     }
 }
 
@@ -383,7 +383,7 @@ fn a_survey_older_than_somebody_elses_condemn_is_made_again() {
     bench.back_up("web01", &noise(2, 1 << 19));
     bench.forget(&[old]);
     let mut writer = bench.writer();
-    let look = look(&writer, &AT_ONCE, &Silent).unwrap();
+    let look = look(&writer, list_unregistered(&writer).unwrap(), &AT_ONCE, &Silent).unwrap();
     let candidates: BTreeSet<PackOrdinal> = look.choice.dead.iter().copied().collect();
     assert!(bench.prune(&AT_ONCE).condemned_packs > 0);
     let error = condemn(&mut writer, &look.survey, &candidates, &Silent, &mut Vec::new()).err().unwrap();
@@ -395,12 +395,8 @@ fn a_survey_older_than_somebody_elses_condemn_is_made_again() {
 fn packs_of_an_ended_session_go_and_those_of_an_open_one_stay() {
     let mut bench = Bench::new();
     bench.back_up("web01", &noise(1, 1 << 19));
-    // A run that dies after its packs and before its commit.
     let dies = Arc::new(FailingStore::new(&bench.store, Fails::Log, 1));
-    let mut writer = open_writer(bench.environment_over(dies), &secret()).unwrap();
-    let job = job("db01", MemorySource::new(noise(9, 1 << 20)));
-    assert!(backup(&mut writer, &job, &OPTIONS, &Silent).is_err());
-    drop(writer);
+    die_before_commit(bench.environment_over(dies));
     let with_orphans = bench.packs();
     assert_eq!(bench.prune(&AT_ONCE).removed_packs, 0, "the next run of this host will adopt them");
     // Somebody fences it.
@@ -494,6 +490,34 @@ fn a_prune_killed_at_any_write_loses_nothing_and_the_next_one_goes_on() {
     }
 }
 
+#[test]
+fn a_backup_that_begins_while_a_prune_looks_is_no_problem() {
+    let mut bench = Bench::new();
+    bench.back_up("web01", &noise(1, 1 << 19));
+    let store = Arc::new(FailingStore::new(&bench.store, Fails::Log, i64::MAX));
+    let mut writer = open_writer(bench.environment_over(Arc::clone(&store) as Arc<dyn Store>), &secret()).unwrap();
+    let other = bench.environment_over(Arc::new(FailingStore::new(&bench.store, Fails::Log, 1)));
+    *store.before_list.lock().unwrap() = Some(Box::new(move || die_before_commit(other)));
+    let before = bench.packs().0;
+    let report = prune(&mut writer, &AT_ONCE, &Silent).unwrap();
+    assert!(bench.packs().0 > before, "it has stored packs meanwhile");
+    assert_eq!(report.problems, []);
+}
+
+#[test]
+fn an_orphan_that_another_prune_has_removed_since_the_listing_is_no_problem() {
+    let writer = Bench::new().writer();
+    let found = judge_unregistered(&writer, vec![(PackName::from_bytes([7; 32]), 4096)]).unwrap();
+    assert!(found.problems.is_empty() && found.orphans.is_empty() && found.deleted.is_empty());
+}
+
+/// A run that dies after its packs and before its commit; its store takes one log entry.
+fn die_before_commit(environment: Environment) {
+    let mut writer = open_writer(environment, &secret()).unwrap();
+    let job = job("db01", MemorySource::new(noise(9, 1 << 20)));
+    assert!(backup(&mut writer, &job, &OPTIONS, &Silent).is_err());
+}
+
 /// Which writes of a [`FailingStore`] count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fails {
@@ -506,11 +530,13 @@ struct FailingStore {
     inner: Arc<MemoryStore>,
     which: Fails,
     left: AtomicI64,
+    /// What somebody else does just before the first listing.
+    before_list: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl FailingStore {
     fn new(inner: &Arc<MemoryStore>, which: Fails, writes: i64) -> Self {
-        Self { inner: Arc::clone(inner), which, left: AtomicI64::new(writes) }
+        Self { inner: Arc::clone(inner), which, left: AtomicI64::new(writes), before_list: Mutex::default() }
     }
 
     fn write(&self, name: &Name, counts: bool) -> Result<(), StoreError> {
@@ -545,6 +571,9 @@ impl Store for FailingStore {
     }
 
     fn list(&self, prefix: Prefix, f: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), StoreError> {
+        if let Some(meanwhile) = self.before_list.lock().unwrap().take() {
+            meanwhile();
+        }
         self.inner.list(prefix, f)
     }
 
