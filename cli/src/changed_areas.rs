@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use engine::{ChangedAreas, ChangedAreasError};
+use engine::{ChangedAreas, ChangedAreasError, JobDisk};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::{exit::Exit, failure::Failure, output::WarningLine};
@@ -36,10 +36,57 @@ pub struct AreaLists {
     pub warnings: Vec<WarningLine>,
 }
 
+/// How a dirty bitmap of an NBD export is named in place of a file.
+const BITMAP: &str = "qemu:dirty-bitmap:";
+
+/// Asks the sources themselves for the options that name dirty bitmaps (`[DISK=]qemu:dirty-bitmap:NAME`), and gives the
+/// options that name files.
+pub fn ask_for_bitmaps(
+    options: &[String],
+    disks: &[JobDisk<'_>],
+    lists: &mut AreaLists,
+) -> Result<Vec<String>, Failure> {
+    let mut files = Vec::new();
+    for option in options {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) if value.starts_with(BITMAP) => (Some(name), value),
+            _ => (None, option.as_str()),
+        };
+        let Some(bitmap) = value.strip_prefix(BITMAP) else {
+            files.push(option.clone());
+            continue;
+        };
+        let of: Vec<&JobDisk<'_>> = disks.iter().filter(|disk| name.is_none_or(|name| name == disk.name)).collect();
+        let [disk] = of.as_slice() else {
+            let there: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
+            let what = format!("--changed-areas {option}: it is not said which disk's bitmap that is");
+            return Err(Failure::invalid(
+                what,
+                format!("write DISK={BITMAP}{bitmap}; the disks are called {}", there.join(", ")),
+            ));
+        };
+        let failed = |error: &dyn std::fmt::Display, exit| {
+            let advice =
+                "see what the server offers: nbdinfo --map, or leave the option out: then the disk is read whole";
+            Failure::new(exit, format!("--changed-areas: {error}"), &disk.name, advice)
+        };
+        let ranges = disk.source.dirty_extents(bitmap).map_err(|error| failed(&error, Exit::of(error.kind())))?;
+        let areas = ChangedAreas::of(disk.source.bytes(), ranges).map_err(|error| failed(&error, Exit::Unavailable))?;
+        lists.areas.push((disk.name.clone(), areas));
+    }
+    Ok(files)
+}
+
 /// Reads what `--changed-areas` names: `DISK=FILE`, or `FILE` for the only disk, or for all if its lines say which.
 /// `disks` are names and sizes.
 pub fn read_all(options: &[String], disks: &[(&str, u64)]) -> Result<AreaLists, Failure> {
     let mut lists = AreaLists::default();
+    read_into(options, disks, &mut lists)?;
+    Ok(lists)
+}
+
+/// The same, beside what is known already.
+pub fn read_into(options: &[String], disks: &[(&str, u64)], lists: &mut AreaLists) -> Result<(), Failure> {
     for option in options {
         let named = option.split_once('=');
         let of = named.and_then(|(name, path)| disks.iter().find(|disk| disk.0 == name).map(|disk| (disk, path)));
@@ -55,7 +102,7 @@ pub fn read_all(options: &[String], disks: &[(&str, u64)]) -> Result<AreaLists, 
             (None, _) => lists.add_for_all(disks, option)?,
         }
     }
-    Ok(lists)
+    Ok(())
 }
 
 impl AreaLists {

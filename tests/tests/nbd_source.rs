@@ -281,3 +281,29 @@ fn a_dirty_bitmap_of_qemu_gives_what_changed() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_night_by_the_dirty_bitmap_of_the_export_reads_only_what_changed() {
+    if !has_program("qemu-nbd") {
+        return;
+    }
+    let site = Site::new();
+    let image = site.text("disk.qcow2");
+    succeeds("qemu-img", &["create", "-q", "-f", "qcow2", &image, "64M"]);
+    succeeds("qemu-io", &["-f", "qcow2", "-c", "write -P 7 0 40M", &image]);
+    succeeds("qemu-img", &["bitmap", "-f", "qcow2", "--add", "-g", "65536", &image, "night1"]);
+    let first = Peer::qemu_nbd(&site, &["-r", "-f", "qcow2", "-x", "e", &image]);
+    site.json(&["backup", "--vm", "web01", "--disk", &format!("disk0={}", first.uri("e"))]);
+    drop(first);
+    succeeds("qemu-io", &["-f", "qcow2", "-c", "write -P 9 5M 64k", &image]);
+    let peer = Peer::qemu_nbd(&site, &["-r", "-f", "qcow2", "-B", "night1", "-x", "e", &image]);
+    let disk = format!("disk0={}", peer.uri("e"));
+    let night = ["backup", "--vm", "web01", "--disk", &disk, "--parent", "web01", "--audit", "0", "--changed-areas"];
+    let report = site.json(&[&night[..], &["qemu:dirty-bitmap:night1"]].concat());
+    assert_eq!(report["disks"][0]["read"], serde_json::json!("changed_areas"), "{report}");
+    assert!(report["disks"][0]["read_bytes"].as_u64().unwrap() < 1 << 20, "{report}");
+    let whole = site.json(&["backup", "--vm", "whole", "--disk", &disk]);
+    assert_eq!(report["disks"][0]["map_root"], whole["disks"][0]["map_root"], "as a full read has it");
+    site.run(&[&night[..], &["disk0=qemu:dirty-bitmap:night2"]].concat()).fails(1, &["night2", "night1"]);
+    site.run(&[&night[..], &["disk9=qemu:dirty-bitmap:night1"]].concat()).fails(2, &["disk0"]);
+}

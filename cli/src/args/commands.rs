@@ -52,7 +52,8 @@ pub struct BackupArgs {
     /// Ranges that cannot be read: keep the rest, or fail
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub on_bad: BadChoice,
-    /// What has changed since the parent, a file: JSON array of {"start","length"}, DiskChangeInfo, or OFFSET LENGTH lines
+    /// What has changed since the parent, a file: JSON array of {"start","length"}, DiskChangeInfo, or OFFSET LENGTH lines;
+    /// or qemu:dirty-bitmap:NAME of the NBD export itself
     #[arg(long, value_name = "[DISK=]FILE", requires = "parent")]
     pub changed_areas: Vec<String>,
     /// The restore point that the changed areas are counted from

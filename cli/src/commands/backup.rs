@@ -41,7 +41,9 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
     let disk = |(name, source)| JobDisk { name, uuid: None, source };
     let disks: Vec<JobDisk<'_>> = disks.into_iter().map(disk).collect();
     let sizes: Vec<(&str, u64)> = disks.iter().map(|disk| (disk.name.as_str(), disk.source.bytes())).collect();
-    let lists = changed_areas::read_all(&args.changed_areas, &sizes)?;
+    let mut lists = AreaLists::default();
+    let files = changed_areas::ask_for_bitmaps(&args.changed_areas, &disks, &mut lists)?;
+    changed_areas::read_into(&files, &sizes, &mut lists)?;
     let mut job = BackupJob {
         identity,
         vm_name: vm.clone(),
