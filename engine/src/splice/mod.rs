@@ -131,8 +131,14 @@ impl<T: ChunkTaker> Walk<'_, '_, T> {
     /// Cuts what has been read, which ends at `at`. Says where the old cuts were met, behind the change that ends at
     /// `changed_end`.
     fn cut_until_met(&mut self, changed_end: Option<u64>, at: u64) -> Result<Option<u64>, SpliceError<T::Error>> {
+        let next_change = self.splice.changed.get(self.next_change).map(|change| change.start);
+        // Where the next change makes us begin again before `at`, the run goes on: nothing is read twice.
+        let reads_twice =
+            |old: &OldSegment<'_>, place: u64| next_change.is_some_and(|start| old.restart(place, start) < at);
         let meets = |old: &OldSegment<'_>, place: u64| {
-            changed_end.is_some_and(|changed_end| place >= changed_end) && old.is_boundary(place)
+            changed_end.is_some_and(|changed_end| place >= changed_end)
+                && old.is_boundary(place)
+                && !reads_twice(old, place)
         };
         while let Cut::At(place) = self.cutter.cut(RunEnd::Beyond, self.taker).map_err(SpliceError::Taker)? {
             if meets(&self.old, place) {
