@@ -203,7 +203,7 @@ pub struct ServeArgs {
     #[arg(long)]
     pub once: bool,
     /// Memory for what was opened last
-    #[arg(long, value_name = "SIZE", default_value = "192M", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = units::parse_size)]
     pub cache: u64,
 }
 
