@@ -273,7 +273,7 @@ fn back_up_once(
         Ok((draft, mut report)) => {
             let durable = session.flush()?;
             report.stored_bytes = durable.stored_bytes();
-            let committed = session.commit(draft, durable)?;
+            let committed = session.commit(draft, durable, options.compression)?;
             Ok(BackupReport { number: committed.number, head: committed.head, ..report })
         }
         Err(error) => Err(keep_finished_packs(session, error)),

@@ -1,13 +1,11 @@
 //! The VM home on its way in and out: its typed record, and the two contents that travel beside it as streams.
 
-use repo_format::{ChunkId, Digest, Encryption, FileName, FormatError, MetadataKind, Nvram, Stream, VmHome};
+use repo_format::{ChunkId, Encryption, FileName, Nvram, Stream, VmHome};
 use zeroize::Zeroizing;
 
 use crate::{
     error::Kind,
     frame_writer::{FrameWriter, WriteError},
-    read_error::ReadError,
-    repository::Reader,
     session::Session,
 };
 
@@ -85,28 +83,4 @@ fn store_content(
         return Err(HomeError::TooLarge { what, bytes: content.len() });
     }
     Ok(session.store_stream(content, metadata)?)
-}
-
-impl Reader {
-    /// The VM home of a restore point; its key id, bundle and NVRAM belong together or it is refused whole.
-    pub fn vm_home(&self, id: ChunkId) -> Result<VmHome, ReadError> {
-        let chunk = self.metadata(id, MetadataKind::VmHome)?;
-        VmHome::decode(&chunk, self.keys()).map_err(|source| ReadError::Chunk { id, source })
-    }
-
-    /// The content of a stream, whole, checked against its length and digest.
-    pub fn stream(&self, stream: &Stream) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-        let mut content = Zeroizing::new(Vec::new());
-        for piece in &stream.pieces {
-            let damaged = |source| ReadError::Chunk { id: piece.id, source };
-            let chunk = self.metadata(piece.id, MetadataKind::StreamPiece)?;
-            content.extend_from_slice(chunk.payload_of(MetadataKind::StreamPiece).map_err(damaged)?);
-        }
-        if content.len() as u64 == stream.length && Digest::of(&content) == stream.digest {
-            return Ok(content);
-        }
-        let found = format!("{} bytes of another content", content.len());
-        let wanted = format!("{} bytes with digest {}", stream.length, stream.digest);
-        Err(ReadError::Context(FormatError::damaged("stream", "content", found, wanted)))
-    }
 }

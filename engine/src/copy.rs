@@ -207,7 +207,7 @@ fn copy_point(
         return Ok(Outcome::There(copy));
     }
     let cache = FrameCache::new(from, options.cache_bytes);
-    let changes = there.newest(&record.vm).map(|before| changes_since(from, before, &record)).transpose()?.flatten();
+    let changes = there.newest.get(&record.vm).map(|before| changes_since(from, before, &record)).transpose()?;
     let job = BackupJob {
         identity: record.vm.clone(),
         vm_name: record.vm_name.clone(),
@@ -252,10 +252,9 @@ fn captured_home(from: &Reader, point: ChunkId) -> Result<CapturedHome, RestoreH
     Ok(CapturedHome { record: home.home, document: home.document, nvram: home.nvram })
 }
 
-/// What differs between a point that was copied before and this one: the rest need not be read. `None`: read all of it.
-fn changes_since(from: &Reader, before: &Copied, record: &RestorePoint) -> Result<Option<Changes>, ReadError> {
-    let Some(original) = before.original else { return Ok(None) };
-    let earlier = from.restore_point(original)?;
+/// What differs between a point that was copied before and this one: the rest need not be read.
+fn changes_since(from: &Reader, before: &Copied, record: &RestorePoint) -> Result<Changes, ReadError> {
+    let earlier = from.restore_point(before.original)?;
     let mut areas = Vec::new();
     for disk in &record.disks {
         let Some(partner) = partner(&earlier.disks, disk).filter(|partner| partner.bytes == disk.bytes) else {
@@ -266,12 +265,13 @@ fn changes_since(from: &Reader, before: &Copied, record: &RestorePoint) -> Resul
         let Ok(changed) = ChangedAreas::of(disk.bytes, ranges) else { continue };
         areas.push((disk.name.clone(), changed));
     }
-    Ok(Some(Changes { parent: before.copy, areas, audit: AuditShare::Off }))
+    Ok(Changes { parent: before.copy, areas, audit: AuditShare::Off })
 }
 
 /// What a repository holds, by what was captured: ids differ from repository to repository, captures do not.
 struct Captures {
     by_capture: HashMap<Capture, ChunkId>,
+    /// The last point of each VM that this run has dealt with.
     newest: HashMap<VmIdentity, Copied>,
 }
 
@@ -311,11 +311,10 @@ impl Capture {
     }
 }
 
-/// The newest point of a VM in the other repository.
+/// A point that this run has copied, or has found copied before.
 struct Copied {
     copy: ChunkId,
-    /// Its original, if this run has copied it or passed over it.
-    original: Option<ChunkId>,
+    original: ChunkId,
 }
 
 impl Captures {
@@ -336,12 +335,8 @@ impl Captures {
         self.by_capture.get(&Capture::of(record)).copied()
     }
 
-    fn newest(&self, vm: &VmIdentity) -> Option<&Copied> {
-        self.newest.get(vm)
-    }
-
     fn add(&mut self, record: RestorePoint, original: ChunkId, copy: ChunkId) {
         self.by_capture.insert(Capture::of(&record), copy);
-        self.newest.insert(record.vm, Copied { copy, original: Some(original) });
+        self.newest.insert(record.vm, Copied { copy, original });
     }
 }

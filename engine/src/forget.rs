@@ -134,11 +134,8 @@ pub fn check_mass(fates: &[VmFates], allowed: Option<u64>) -> Result<(), ForgetE
 /// Forgets the points that have no reason to stay. Gives the head and how many went.
 pub fn forget(writer: &mut Writer, fates: &[VmFates], reason: Option<&str>) -> Result<(LogHead, u64), ForgetError> {
     let points: Vec<ChunkId> = fates.iter().flat_map(VmFates::going).map(|fate| fate.point.id).collect();
-    let environment = writer.environment().clone();
-    let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_forget(state, &points, reason)
-    })?;
-    let _ = environment.state.remember_head(&writer.config().repository, appended.head);
+    let appended = writer.append(&mut |state| decide_forget(state, &points, reason))?;
+    writer.remember_head();
     let forgotten = appended.records.iter().map(|record| match record {
         repo_format::Record::Forget(forget) => forget.points.len() as u64,
         _ => 0,
@@ -153,11 +150,8 @@ pub fn hold(
     reason: &str,
     until_ms: Option<u64>,
 ) -> Result<LogHead, ForgetError> {
-    let environment = writer.environment().clone();
-    let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_hold(state, points, reason, until_ms)
-    })?;
-    let _ = environment.state.remember_head(&writer.config().repository, appended.head);
+    let appended = writer.append(&mut |state| decide_hold(state, points, reason, until_ms))?;
+    writer.remember_head();
     Ok(appended.head)
 }
 

@@ -143,11 +143,8 @@ fn put_slot(writer: &Writer, secret: &SlotSecret, label: &str, cost: KdfCost) ->
 }
 
 fn change(writer: &mut Writer, added: Vec<AddedSlot>, revoked: Vec<SlotId>) -> Result<LogHead, KeyError> {
-    let environment = writer.environment().clone();
-    let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_key_change(state, added.clone(), revoked.clone())
-    })?;
-    let _ = environment.state.remember_head(&writer.config().repository, appended.head);
+    let appended = writer.append(&mut |state| decide_key_change(state, added.clone(), revoked.clone()))?;
+    writer.remember_head();
     Ok(appended.head)
 }
 

@@ -8,12 +8,14 @@
 //! confirmed copy in a usable pack that stays; Delete, when a survey finds nothing that lies in it alone.
 
 mod confirm;
+mod error;
 mod fence;
 mod mark;
 mod needed;
 mod orphans;
 mod plan;
 mod repack;
+mod report;
 mod survey;
 mod sweep;
 
@@ -22,245 +24,61 @@ mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 
-use repo_format::{ChunkId, Class, Compression, PackName, PackOrdinal};
+use repo_format::{ChunkId, Class, PackName, PackOrdinal};
 
 use crate::{
-    error::Kind,
-    frame_writer::WriteError,
-    log::{LogError, LogHead, PackStatus, Refusal, Surveyed, decide_condemn, decide_delete},
+    log::{PackStatus, Surveyed, decide_condemn, decide_delete},
     monitor::{Event, Monitor},
-    pack_sink::SinkError,
     problem::Problem,
-    read_error::ReadError,
     repository::{Reader, Writer},
-    session::SessionError,
-    state_folder::StateFolderError,
-    store::{Name, RESERVE_BYTES, Reaction, StoreError},
+    store::{Name, RESERVE_BYTES, Store},
 };
 use orphans::{judge_unregistered, list_unregistered};
 use plan::{Choice, Known, Why, choose};
 use survey::{Survey, survey};
 
+pub use error::PruneError;
+pub use report::{PruneOptions, PrunePlan, PruneReport};
+
 /// Surveys before giving up, when others take copies away each time.
 const SURVEYS_MAX: usize = 5;
 
-/// How to prune.
-#[derive(Clone, Copy, Debug)]
-pub struct PruneOptions {
-    /// Packs of which less than this share is needed are rewritten, in percent.
-    pub repack_below_percent: u8,
-    /// At most so many bytes are rewritten; packs that are the last to hold a chunk are always.
-    pub max_repack_bytes: Option<u64>,
-    /// Time between Condemn and Delete: a courtesy to readers that cannot write a Pin. Safety does not rest on it.
-    pub grace_ms: u64,
-    /// What new frames are compressed with.
-    pub compression: Compression,
-}
-
-impl Default for PruneOptions {
-    fn default() -> Self {
-        Self {
-            repack_below_percent: 50,
-            max_repack_bytes: None,
-            grace_ms: 24 * 3_600_000,
-            compression: Compression::Zstd(3),
-        }
-    }
-}
-
-/// What a prune would do, in packs and bytes. Counts of chunks come from the local index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PrunePlan {
-    /// Packs that are there, and their bytes.
-    pub packs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Packs of which nothing is needed: to be condemned.
-    pub dead_packs: u64,
-    /// Packs condemned long enough ago: to be deleted now.
-    pub delete_packs: u64,
-    /// Packs condemned, but not long enough ago.
-    pub waiting_packs: u64,
-    /// Packs to be rewritten.
-    pub repack_packs: u64,
-    /// Of them: small ones that are gathered.
-    pub small_packs: u64,
-    /// Bytes to be read and written again for that.
-    pub repack_bytes: u64,
-    /// Packs that are registered nowhere and whose session has ended.
-    pub orphan_packs: u64,
-    /// Their bytes.
-    pub orphan_bytes: u64,
-    /// Bytes that come back in all, the grace over.
-    pub freed_bytes: u64,
-}
-
-/// What a prune has done.
-#[derive(Clone, Debug)]
-pub struct PruneReport {
-    /// What it set out to do.
-    pub plan: PrunePlan,
-    /// Packs condemned.
-    pub condemned_packs: u64,
-    /// Packs of which the log says now that they are deleted, orphans among them.
-    pub deleted_packs: u64,
-    /// Objects that have left the store.
-    pub removed_packs: u64,
-    /// Their bytes, as far as they were registered.
-    pub removed_bytes: u64,
-    /// Objects that the store keeps for now.
-    pub retained_packs: u64,
-    /// Bytes of packs written anew.
-    pub repacked_bytes: u64,
-    /// Chunks needed at the survey.
-    pub needed_chunks: u64,
-    /// Needed chunks that are in no pack: `verify` says which points they cost.
-    pub missing_chunks: u64,
-    /// Sessions of others that had fallen silent and were ended.
-    pub fenced_sessions: u64,
-    /// Trouble with single objects.
-    pub problems: Vec<Problem>,
-    /// The newest entry afterwards.
-    pub head: LogHead,
-}
-
-/// Why a prune did not end well. What it had logged before stands; the next run goes on from there.
-#[derive(Debug, thiserror::Error)]
-pub enum PruneError {
-    /// What a live point needs cannot be seen.
-    #[error(
-        "nothing is removed, because part of what restore point {point} needs cannot be read ({source}): see what verify \
-         says, then repair the repository or forget that point"
-    )]
-    Unreadable {
-        /// The point.
-        point: ChunkId,
-        /// Why.
-        source: ReadError,
-    },
-    /// Needed chunks are in no pack that is known.
-    #[error(
-        "nothing is removed, because {chunks} needed chunks are in no pack that can be read: see what verify says, then \
-         repair the repository or forget the points that it names"
-    )]
-    Missing {
-        /// How many.
-        chunks: u64,
-    },
-    /// The log could not be written, or somebody else keeps changing what is needed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// Something cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The store cannot be listed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Packs could not be rewritten.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The state folder cannot be used.
-    #[error(transparent)]
-    State(StateFolderError),
-    /// The operator asked to stop.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl From<WriteError> for PruneError {
-    fn from(error: WriteError) -> Self {
-        Self::Session(error.into())
-    }
-}
-
-impl From<SinkError> for PruneError {
-    fn from(error: SinkError) -> Self {
-        Self::Session(error.into())
-    }
-}
-
-impl From<crate::catalog::CatalogError> for PruneError {
-    fn from(error: crate::catalog::CatalogError) -> Self {
-        Self::Read(error.into())
-    }
-}
-
-impl PruneError {
-    /// How to react.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Unreadable { source, .. } => source.kind(),
-            Self::Missing { .. } => Kind::Damaged,
-            Self::Log(error) => error.kind(),
-            Self::Read(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Session(error) => error.kind(),
-            Self::State(error) => error.kind(),
-            Self::Interrupted => Kind::Interrupted,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        let store = match self {
-            Self::Store(error)
-            | Self::Log(LogError::Store(error))
-            | Self::Session(
-                SessionError::Store(error)
-                | SessionError::Log(LogError::Store(error))
-                | SessionError::Sink(SinkError::Store(error))
-                | SessionError::Write(WriteError::Sink(SinkError::Store(error))),
-            ) => error,
-            _ => return false,
-        };
-        store.reaction == Reaction::Full
-    }
-
-    fn is_outdated(&self) -> bool {
-        matches!(self, Self::Log(LogError::Refused(Refusal::Outdated(_))))
-    }
-}
-
 /// Gives back the space of what no live or pinned point needs.
 pub fn prune(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PruneReport, PruneError> {
-    let mut options = *options;
-    let mut reserve = Reserve::Kept;
-    let mut index_made_anew = false;
-    for _ in 1..SURVEYS_MAX {
-        match prune_once(writer, &options, monitor) {
-            Err(error) if error.is_outdated() => {}
-            // The index is a cache, and may be what is wrong.
-            Err(PruneError::Missing { .. }) if !index_made_anew => {
-                writer.0.forget_index()?;
-                index_made_anew = true;
-            }
-            Err(error) if error.is_full() && reserve == Reserve::Kept => {
-                // Room for log entries; rewriting waits until there is more of it.
-                writer.environment().store.delete_many(&[Name::reserve()]);
-                options.max_repack_bytes = Some(0);
-                reserve = Reserve::Released;
-            }
-            result => {
-                restore_reserve(writer, reserve);
-                return result;
-            }
-        }
-    }
-    let result = prune_once(writer, &options, monitor);
-    restore_reserve(writer, reserve);
+    let result = prune_until_settled(writer, *options, monitor);
+    restore_reserve(writer.environment().store.as_ref());
     result
 }
 
-/// The file that keeps room for the log on a full disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reserve {
-    Kept,
-    Released,
+/// Begins again while there is a reason to: somebody else has changed what is needed, the index was wrong, the disk is full.
+fn prune_until_settled(
+    writer: &mut Writer,
+    mut options: PruneOptions,
+    monitor: &dyn Monitor,
+) -> Result<PruneReport, PruneError> {
+    let (mut surveys, mut index_is_new, mut reserve_is_released) = (1, false, false);
+    loop {
+        match prune_once(writer, &options, monitor) {
+            Err(error) if error.is_outdated() && surveys < SURVEYS_MAX => surveys += 1,
+            // The index is a cache, and may be what is wrong.
+            Err(PruneError::Missing { .. }) if !index_is_new => {
+                writer.0.forget_index()?;
+                index_is_new = true;
+            }
+            // Room for log entries; rewriting waits until there is more of it.
+            Err(error) if error.is_full() && !reserve_is_released => {
+                writer.environment().store.delete_many(&[Name::reserve()]);
+                options.max_repack_bytes = Some(0);
+                reserve_is_released = true;
+            }
+            result => return result,
+        }
+    }
 }
 
-/// Where the disk is still full this fails, and the next prune tries again.
-fn restore_reserve(writer: &Writer, reserve: Reserve) {
-    let store = &writer.environment().store;
-    if reserve == Reserve::Released || matches!(store.size(&Name::reserve()), Ok(None)) {
+/// Puts the reserve back. Where the disk is still full this fails, and the next prune tries again.
+fn restore_reserve(store: &dyn Store) {
+    if matches!(store.size(&Name::reserve()), Ok(None)) {
         let _ = store.put_new(&Name::reserve(), &[0; RESERVE_BYTES]);
     }
 }
@@ -316,8 +134,7 @@ fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor
         swept.bytes += second.bytes;
         swept.retained += second.retained;
     }
-    let environment = writer.environment();
-    let _ = environment.state.remember_head(&writer.config().repository, writer.head());
+    writer.remember_head();
     Ok(PruneReport {
         plan,
         condemned_packs: condemned.len() as u64,
@@ -423,10 +240,7 @@ fn condemn(
     monitor.event(&Event::Phase { name: "confirm", total_bytes: 0 });
     let dispensable = confirm::dispensable(writer, &survey.needed, candidates, problems)?;
     let surveyed = Surveyed { at: survey.at, dispensable };
-    let environment = writer.environment().clone();
-    let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_condemn(state, &surveyed)
-    })?;
+    let appended = writer.append(&mut |state| decide_condemn(state, &surveyed))?;
     let condemned = appended.records.iter().filter_map(|record| match record {
         repo_format::Record::Condemn(condemn) => Some(&condemn.packs),
         _ => None,
@@ -458,10 +272,7 @@ fn delete(
 ) -> Result<DeletedNow, PruneError> {
     let dispensable = confirm::dispensable(writer, &survey.needed, condemned, problems)?;
     let surveyed = Surveyed { at, dispensable };
-    let environment = writer.environment().clone();
-    let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_delete(state, &surveyed, orphans)
-    })?;
+    let appended = writer.append(&mut |state| decide_delete(state, &surveyed, orphans))?;
     let mut deleted = DeletedNow::default();
     for record in appended.records {
         if let repo_format::Record::Delete(delete) = record {

@@ -107,8 +107,6 @@ pub(crate) struct Session<'w> {
     dedup: Arc<Dedup>,
     sink: PackSink,
     adopted_packs: u64,
-    /// What frames were compressed with last.
-    compression: Compression,
     /// Beats until the session value goes, however it ends.
     _heartbeat: Option<Heartbeat>,
 }
@@ -164,7 +162,7 @@ impl<'w> Session<'w> {
         );
         let environment = writer.environment.clone();
         let heartbeat = lock.is_some().then(|| Heartbeat::start(environment.store, id, environment.entropy));
-        Self { writer, id, lock, dedup, sink, adopted_packs, compression: Compression::Stored, _heartbeat: heartbeat }
+        Self { writer, id, lock, dedup, sink, adopted_packs, _heartbeat: heartbeat }
     }
 
     pub(crate) fn writer(&self) -> &Writer {
@@ -181,17 +179,13 @@ impl<'w> Session<'w> {
         if self.lock.is_none() {
             return Ok(());
         }
-        let environment = self.writer.environment.clone();
         let id = self.id;
-        self.writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-            decide_pin(state, id, point)
-        })?;
+        self.writer.append(&mut |state| decide_pin(state, id, point))?;
         Ok(())
     }
 
     /// A writer of frames of `class`; one per thread and disk.
     pub(crate) fn frame_writer(&mut self, class: Class, compression: Compression) -> Result<FrameWriter, WriteError> {
-        self.compression = compression;
         FrameWriter::new(
             Arc::clone(&self.writer.keys),
             Arc::clone(&self.dedup),
@@ -228,9 +222,13 @@ impl<'w> Session<'w> {
     ///
     /// A prune may have given up packs that this session relies on: what was found in them is stored again, from them, as
     /// long as they are there. Once they are not, the source has to be read again ([`SessionError::is_superseded`]).
-    pub(crate) fn commit(mut self, draft: PointDraft, mut durable: Durable) -> Result<Committed, SessionError> {
-        let environment = self.writer.environment.clone();
-        let (clock, entropy) = (environment.clock.as_ref(), environment.entropy.as_ref());
+    /// `compression` is what such frames are compressed with.
+    pub(crate) fn commit(
+        mut self,
+        draft: PointDraft,
+        mut durable: Durable,
+        compression: Compression,
+    ) -> Result<Committed, SessionError> {
         let mut tries = 1;
         let appended = loop {
             let commit = CommitDraft {
@@ -242,14 +240,14 @@ impl<'w> Session<'w> {
                 new: durable.packs.iter().map(StoredPack::register).collect(),
                 uses: self.dedup.uses(),
             };
-            let appended = self.writer.0.log.append(clock, entropy, &mut |state| {
+            let appended = self.writer.append(&mut |state| {
                 let mut records = decide_commit(state, &commit)?;
                 records.extend(decide_close(state, self.id)?);
                 Ok(records)
             });
             match appended {
                 Err(LogError::Refused(Refusal::Superseded(why))) if tries < COMMIT_TRIES => {
-                    if !self.store_again_what_is_going()? {
+                    if !self.store_again_what_is_going(compression)? {
                         return Err(LogError::Refused(Refusal::Superseded(why)).into());
                     }
                     durable = self.flush()?;
@@ -260,7 +258,7 @@ impl<'w> Session<'w> {
         };
         let number = self.writer.state().point(&draft.point).map_or(0, |point| point.number);
         // What follows is comfort: the point exists, and a client that loses this finds it all again in the packs.
-        let _ = environment.state.remember_head(&self.writer.config.repository, appended.head);
+        self.writer.remember_head();
         self.lock.into_iter().for_each(SessionLock::discard);
         let _ = add_to_index(self.writer, &self.dedup, &durable.packs);
         self.writer.0.reload_index();
@@ -268,13 +266,15 @@ impl<'w> Session<'w> {
     }
 
     /// Stores again what was found in packs that do not count any more. False: there are none, or they cannot be read.
-    fn store_again_what_is_going(&mut self) -> Result<bool, SessionError> {
+    fn store_again_what_is_going(&mut self, compression: Compression) -> Result<bool, SessionError> {
         let going: Vec<PackOrdinal> =
             self.dedup.uses().into_iter().filter(|pack| !self.writer.state().usable(*pack)).collect();
+        if going.is_empty() {
+            return Ok(false);
+        }
         let used = self.dedup.leave(&going);
         let mut buffers = FrameBuffers::new().map_err(ReadError::from)?;
         let keys = Arc::clone(&self.writer.keys);
-        let compression = self.compression;
         let mut data = self.frame_writer(Class::Data, compression)?;
         let mut metadata = self.frame_writer(Class::Metadata, compression)?;
         for (ordinal, frames) in &used {
@@ -293,20 +293,18 @@ impl<'w> Session<'w> {
         }
         data.flush()?;
         metadata.flush()?;
-        Ok(!going.is_empty())
+        Ok(true)
     }
 
     /// Registers the packs as copies of what lies in `from`, and closes the session.
     pub(crate) fn commit_moved(self, from: &[PackOrdinal], durable: Durable) -> Result<LogHead, SessionError> {
-        let environment = self.writer.environment.clone();
         let new: Vec<NewPack> = durable.packs.iter().map(StoredPack::register).collect();
-        let appended =
-            self.writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-                let mut records = decide_moved(state, self.id, &new, from)?;
-                records.extend(decide_close(state, self.id)?);
-                Ok(records)
-            })?;
-        let _ = environment.state.remember_head(&self.writer.config.repository, appended.head);
+        let appended = self.writer.append(&mut |state| {
+            let mut records = decide_moved(state, self.id, &new, from)?;
+            records.extend(decide_close(state, self.id)?);
+            Ok(records)
+        })?;
+        self.writer.remember_head();
         self.lock.into_iter().for_each(SessionLock::discard);
         add_to_index(self.writer, &self.dedup, &durable.packs)?;
         self.writer.0.reload_index();
@@ -339,9 +337,7 @@ fn open_in_log(writer: &mut Writer, adopts: &[SessionId]) -> Result<(SessionId, 
     let id = SessionId::from_bytes(random(environment.entropy.as_ref()));
     let lock = environment.state.new_session_lock(&writer.config.repository, &id)?;
     let slot = writer.slot;
-    writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_open(state, id, &environment.host, slot, &environment.program, adopts)
-    })?;
+    writer.append(&mut |state| decide_open(state, id, &environment.host, slot, &environment.program, adopts))?;
     Ok((id, lock))
 }
 

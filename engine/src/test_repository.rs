@@ -194,8 +194,7 @@ impl TestRepository {
     }
 
     fn append(&mut self, decide: &mut dyn FnMut(&crate::log::State) -> Result<Vec<Record>, crate::log::Refusal>) {
-        let environment = self.writer.environment().clone();
-        self.writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), decide).unwrap();
+        self.writer.append(decide).unwrap();
         assert!(self.writer.log().voids().is_empty());
     }
 

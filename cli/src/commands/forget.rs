@@ -44,13 +44,13 @@ pub fn run(global: &GlobalArgs, args: &ForgetArgs) -> Result<Done, Failure> {
         .map(|fate| fate.point.id)
         .collect();
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
-    let freed = match args.cost || args.dry_run {
-        true => Some(engine::freed_bytes(&opened.handle, &going, &progress)),
-        false => None,
+    let cost = || match args.cost || args.dry_run {
+        true => engine::freed_bytes(&opened.handle, &going, &progress).map(Some),
+        false => Ok(None),
     };
+    let freed = cost().map_err(|error| Failure::of(&error, error.kind(), &place))?;
     if args.dry_run {
         warnings.extend(progress.finish());
-        let freed = freed.transpose().map_err(|error| Failure::of(&error, error.kind(), &place))?;
         let result = result(true, &fates, freed, None);
         let done = Done::with(result).in_repository(opened.line()).with_warnings(warnings);
         // The table all the same: it shows what is too much.
@@ -60,7 +60,6 @@ pub fn run(global: &GlobalArgs, args: &ForgetArgs) -> Result<Done, Failure> {
         });
     }
     mass?;
-    let freed = freed.transpose().map_err(|error| Failure::of(&error, error.kind(), &place))?;
     if !args.selectors.is_empty() && !going.is_empty() {
         terminal::consent(global.yes, &format!("{} restore points will be forgotten: go on?", going.len()))?;
     }

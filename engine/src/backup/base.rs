@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use repo_format::{ChunkId, DiskRecord, MetadataKind, RestorePoint};
+use repo_format::{ChunkId, DiskRecord, RestorePoint};
 
 use super::{BackupError, BackupJob, JobDisk};
 use crate::{
-    audit::AuditShare, changed_areas::ChangedAreas, pipeline::Touched, problem::is_loss, read_error::ReadError,
-    repository::Reader, session::Session,
+    audit::AuditShare, changed_areas::ChangedAreas, pipeline::Touched, problem::is_loss, restore::read_point,
+    session::Session,
 };
 
 /// What somebody says has changed since an earlier point.
@@ -85,7 +85,7 @@ impl Base {
             return Err(BackupError::ParentOfOtherVm { vm: vm(), parent, other: point.vm_name.clone() });
         }
         session.pin(parent)?;
-        let record = match read_record(session.writer(), parent) {
+        let record = match read_point(session.writer(), parent) {
             Ok(record) => Ok(record),
             Err(error) if is_loss(error.kind()) => Err(error.to_string()),
             Err(error) => return Err(BackupError::Session(error.into())),
@@ -115,11 +115,6 @@ impl Base {
         }
         Ok(before)
     }
-}
-
-fn read_record(reader: &Reader, id: ChunkId) -> Result<RestorePoint, ReadError> {
-    let chunk = reader.metadata(id, MetadataKind::RestorePoint)?;
-    RestorePoint::decode(&chunk).map_err(|source| ReadError::Chunk { id, source })
 }
 
 /// The segments that have changed cells, and those `due` for the audit, ascending.

@@ -421,10 +421,8 @@ fn a_parent_of_another_vm_or_of_none_or_forgotten_is_refused_and_nothing_is_comm
     assert!(matches!(error, BackupError::ParentOfOtherVm { .. }) && error.kind() == Kind::Invalid, "{error}");
     let error = attempt(&mut place, "web01", ChunkId::from_bytes([7; 32]));
     assert!(matches!(error, BackupError::UnknownParent { .. }) && error.kind() == Kind::Invalid, "{error}");
-    let environment = place.writer.environment().clone();
     let forget = Record::Forget(repo_format::Forget { points: vec![first.point], reason: None });
-    let (clock, entropy) = (environment.clock.as_ref(), environment.entropy.as_ref());
-    place.writer.0.log.append(clock, entropy, &mut |_| Ok(vec![forget.clone()])).unwrap();
+    place.writer.append(&mut |_| Ok(vec![forget.clone()])).unwrap();
     let error = attempt(&mut place, "web01", first.point);
     assert!(matches!(error, BackupError::UnknownParent { .. }), "{error}");
 }

@@ -28,9 +28,7 @@ pub(super) fn fence_silent(writer: &mut Writer) -> Result<u64, PruneError> {
         if now_ms.saturating_sub(since) < SILENCE_MS {
             continue;
         }
-        let appended = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-            decide_fence(state, session)
-        })?;
+        let appended = writer.append(&mut |state| decide_fence(state, session))?;
         fenced += appended.records.len() as u64;
         environment.store.delete_many(&[crate::store::Name::heartbeat(session)]);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use repo_format::{ChunkId, Extent, MetadataKind, Stream, VmHome};
+use repo_format::{ChunkId, Extent, Stream};
 
 use super::{
     PruneError,
@@ -13,6 +13,7 @@ use crate::{
     monitor::Monitor,
     read_error::ReadError,
     repository::Reader,
+    restore::read_home,
 };
 
 /// The names of all chunks that `points` need.
@@ -60,8 +61,7 @@ fn mark_point(
         && is_new(seen, &id)
     {
         needed.add(id)?;
-        let chunk = reader.metadata(id, MetadataKind::VmHome)?;
-        let home = VmHome::decode(&chunk, reader.keys()).map_err(|source| ReadError::Chunk { id, source })?;
+        let home = read_home(reader, id)?;
         let streams = std::iter::once(&home.document).chain(home.nvram.as_ref().map(|nvram| &nvram.content));
         streams.flat_map(|stream: &Stream| &stream.pieces).try_for_each(|piece| needed.add(piece.id))?;
     }

@@ -55,10 +55,7 @@ pub(super) fn sweep(
             }
         }
     }
-    let environment = writer.environment().clone();
-    writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-        decide_swept(state, &gone_packs, &gone_orphans)
-    })?;
+    writer.append(&mut |state| decide_swept(state, &gone_packs, &gone_orphans))?;
     Ok(swept)
 }
 

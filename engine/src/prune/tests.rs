@@ -1,6 +1,6 @@
 use std::{
     cell::Cell,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     ops::{ControlFlow, Range},
     sync::{
         Arc, Mutex,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use repo_format::{
-    ChunkerKind, Chunking, Config, Consistency, FullPack, KdfCost, RepositoryId, SlotSecret, VmIdentity,
+    ChunkerKind, Chunking, Compression, Config, Consistency, FullPack, KdfCost, RepositoryId, SlotSecret, VmIdentity,
 };
 
 use super::*;
@@ -17,14 +17,15 @@ use crate::{
     backup::{BackupJob, BackupOptions, JobDisk, OnBad, backup},
     clock::FixedClock,
     entropy::{Entropy, SeededEntropy},
+    error::Kind,
     forget::{forget, named_fates},
-    log::{decide_open, decide_pin},
+    log::{Refusal, decide_open, decide_pin},
     monitor::Silent,
     repository::{Environment, NewRepository, NewSlotSecret, init, open_reader, open_writer},
     restore::{BadExtents, RestoreJob, RestoreOptions, restore},
     source::MemorySource,
     state_folder::StateFolder,
-    store::{Caps, Deleted, Listed, MemoryStore, Name, Prefix, PutNew, Reaction, Store},
+    store::{Caps, Deleted, Listed, MemoryStore, Name, Prefix, PutNew, Reaction, Store, StoreError},
     target::{MemoryTarget, Target},
 };
 
@@ -100,6 +101,14 @@ impl Bench {
         let mut writer = self.writer();
         let fates = named_fates(&writer, &points.iter().copied().collect()).unwrap();
         forget(&mut writer, &fates, None).unwrap();
+    }
+
+    /// Packs of which about one part in eight is still needed: the first point had `parts_count`, and was forgotten.
+    fn leave_few_of(&mut self, parts_count: u64) {
+        let few: Vec<u64> = (0..parts_count).filter(|seed| seed % 8 == 0).collect();
+        let old = self.back_up("web01", &parts(&(0..parts_count).collect::<Vec<_>>()));
+        self.back_up("web01", &parts(&few));
+        self.forget(&[old]);
     }
 
     fn prune(&self, options: &PruneOptions) -> PruneReport {
@@ -228,11 +237,7 @@ fn a_condemned_chunk_that_comes_back_is_stored_again() {
 fn mostly_dead_packs_are_rewritten_and_their_points_restore() {
     let mut bench = Bench::new();
     // Each pack holds about four parts; the second point needs one in eight.
-    let all: Vec<u64> = (0..32).collect();
-    let few: Vec<u64> = all.iter().copied().filter(|seed| seed % 8 == 0).collect();
-    let old = bench.back_up("web01", &parts(&all));
-    bench.back_up("web01", &parts(&few));
-    bench.forget(&[old]);
+    bench.leave_few_of(32);
     let (plan, _) = plan_prune(&bench.reader(), &AT_ONCE, &Silent).unwrap();
     assert!(plan.repack_packs > 0 && plan.freed_bytes > 0);
     let report = bench.prune(&AT_ONCE);
@@ -246,11 +251,7 @@ fn mostly_dead_packs_are_rewritten_and_their_points_restore() {
 #[test]
 fn the_bound_on_rewriting_is_kept() {
     let mut bench = Bench::new();
-    let all: Vec<u64> = (0..32).collect();
-    let few: Vec<u64> = all.iter().copied().filter(|seed| seed % 8 == 0).collect();
-    let old = bench.back_up("web01", &parts(&all));
-    bench.back_up("web01", &parts(&few));
-    bench.forget(&[old]);
+    bench.leave_few_of(32);
     let report = bench.prune(&PruneOptions { max_repack_bytes: Some(100 << 10), ..AT_ONCE });
     assert!(report.plan.repack_bytes <= 100 << 10 && report.plan.repack_packs > 0, "{:?}", report.plan);
     bench.assert_whole();
@@ -278,8 +279,7 @@ fn a_pinned_point_keeps_its_chunks_though_it_was_forgotten() {
     let mut reading = bench.writer();
     let slot = reading.slot();
     let mut append = |decide: &mut dyn FnMut(&crate::log::State) -> Result<Vec<repo_format::Record>, Refusal>| {
-        let environment = reading.environment().clone();
-        reading.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), decide).unwrap();
+        reading.append(decide).unwrap();
     };
     append(&mut |state| decide_open(state, session, "elsewhere", slot, "test", &[]));
     append(&mut |state| decide_pin(state, session, old));
@@ -402,11 +402,8 @@ fn packs_of_an_ended_session_go_and_those_of_an_open_one_stay() {
     // Somebody fences it.
     let mut writer = bench.writer();
     let open: Vec<_> = writer.state().open_sessions().map(|(id, _)| *id).collect();
-    let environment = writer.environment().clone();
     for session in open {
-        let fenced = writer.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-            crate::log::decide_fence(state, session)
-        });
+        let fenced = writer.append(&mut |state| crate::log::decide_fence(state, session));
         fenced.unwrap();
     }
     let report = bench.prune(&AT_ONCE);
@@ -423,10 +420,7 @@ fn a_session_that_is_silent_for_half_an_hour_is_fenced_and_one_that_beats_is_not
     let slot = elsewhere.slot();
     let [silent, beating] = [[0x51; 16], [0xbe; 16]].map(repo_format::SessionId::from_bytes);
     for session in [silent, beating] {
-        let environment = elsewhere.environment().clone();
-        let opened = elsewhere.0.log.append(environment.clock.as_ref(), environment.entropy.as_ref(), &mut |state| {
-            decide_open(state, session, "elsewhere", slot, "test", &[])
-        });
+        let opened = elsewhere.append(&mut |state| decide_open(state, session, "elsewhere", slot, "test", &[]));
         opened.unwrap();
     }
     let beat = |number: u8| {
@@ -469,12 +463,8 @@ fn while_a_map_cannot_be_read_nothing_is_removed() {
 fn a_prune_killed_at_any_write_loses_nothing_and_the_next_one_goes_on() {
     for repeat in 0.. {
         let mut bench = Bench::new();
-        let all: Vec<u64> = (0..24).collect();
-        let few: Vec<u64> = all.iter().copied().filter(|seed| seed % 8 == 0).collect();
-        let old = bench.back_up("web01", &parts(&all));
-        bench.back_up("web01", &parts(&few));
+        bench.leave_few_of(24);
         bench.back_up("db01", &noise(77, 1 << 18));
-        bench.forget(&[old]);
         let dies = Arc::new(FailingStore::new(&bench.store, Fails::Everything, repeat));
         let mut writer = open_writer(bench.environment_over(dies), &secret()).unwrap();
         let result = prune(&mut writer, &AT_ONCE, &Silent);

@@ -7,8 +7,8 @@ use std::{
 };
 
 use repo_format::{
-    ChunkId, Class, Config, HashedChunk, Keyring, MetadataChunk, MetadataKind, OpenFrame, PackOrdinal, RepositoryKeys,
-    RestorePoint, SlotId,
+    ChunkId, Class, Config, HashedChunk, Keyring, MetadataChunk, MetadataKind, OpenFrame, PackOrdinal, Record,
+    RepositoryKeys, RestorePoint, SlotId,
 };
 
 use super::Environment;
@@ -16,7 +16,7 @@ use crate::{
     catalog::Catalog,
     index::{Index, Location},
     index_sync::IndexSync,
-    log::{Log, LogHead, PackStatus, PointState, State},
+    log::{Appended, Log, LogError, LogHead, PackStatus, PointState, Refusal, State},
     pack_reader::{FrameBuffers, PackError, PackReader},
     read_error::ReadError,
 };
@@ -44,6 +44,23 @@ pub struct Reader {
 
 /// May add to one repository: everything a [`Reader`] may, and write.
 pub struct Writer(pub(crate) Reader);
+
+impl Writer {
+    /// Adds to the log what `decide` makes of the state at the head; if it makes nothing, nothing is written.
+    pub(crate) fn append(
+        &mut self,
+        decide: &mut dyn FnMut(&State) -> Result<Vec<Record>, Refusal>,
+    ) -> Result<Appended, LogError> {
+        let Reader { log, environment, .. } = &mut self.0;
+        log.append(environment.clock.as_ref(), environment.entropy.as_ref(), decide)
+    }
+
+    /// Keeps the head on this host, so that a shorter history is noticed. Comfort after what is in the log already: a state
+    /// folder that cannot be written undoes nothing.
+    pub(crate) fn remember_head(&self) {
+        let _ = self.environment.state.remember_head(&self.config.repository, self.head());
+    }
+}
 
 impl Deref for Writer {
     type Target = Reader;
