@@ -1,0 +1,1 @@
+//! Bringing a VM back: first a decision, then a specification, then the deed.

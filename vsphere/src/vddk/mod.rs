@@ -1,0 +1,1 @@
+//! Disk streams by VMware's Virtual Disk Development Kit, in a process of their own.
