@@ -56,6 +56,8 @@ pub struct BackupJob<'s> {
     pub home: Option<Box<dyn HomeSource + 's>>,
     /// The operator's mark on the point.
     pub tag: Option<String>,
+    /// Why the point is held from its first moment on; `None`: it is not.
+    pub hold: Option<String>,
     /// What the disks' state is worth.
     pub consistency: Consistency,
     /// What was recorded when the disks were captured, if that was not now: the point is a copy.
@@ -381,7 +383,14 @@ fn store_vm(
         stored_bytes: 0,
         adopted_packs: session.adopted_packs(),
     };
-    Ok((PointDraft { identity: job.identity.clone(), vm_name: job.vm_name.clone(), point: id, completeness }, report))
+    let draft = PointDraft {
+        identity: job.identity.clone(),
+        vm_name: job.vm_name.clone(),
+        point: id,
+        completeness,
+        hold: job.hold.clone(),
+    };
+    Ok((draft, report))
 }
 
 fn check_job(job: &BackupJob<'_>) -> Result<(), BackupError> {

@@ -216,6 +216,7 @@ fn copy_point(
         changes,
         home: home.map(|home| Box::new(home) as Box<dyn HomeSource>),
         tag: record.tag.clone(),
+        hold: None,
         consistency: record.consistency,
         recorded: Some(Recorded {
             started_ms: record.started_ms,

@@ -3,7 +3,7 @@
 //! | row | rooms |
 //! |---|---|
 //! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `copy`, `listing`, `keys_admin` |
-//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
+//! | roles: what a handle may do | `repository`, `session`, `pinned_reader`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
 //! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `job_journal`, `heartbeat`, `read_error` |
 //! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges`, `changed_areas` |
@@ -37,6 +37,7 @@ mod monitor;
 mod nbd;
 mod pack_reader;
 mod pack_sink;
+mod pinned_reader;
 mod pipeline;
 mod problem;
 mod prune;
@@ -97,6 +98,7 @@ pub use nbd::{
 };
 pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
+pub use pinned_reader::PinnedReader;
 pub use pipeline::StoreDiskError;
 pub use problem::{Cost, Part, Problem};
 pub use prune::{PruneError, PruneOptions, PrunePlan, PruneReport, freed_bytes, plan_prune, prune};

@@ -36,6 +36,7 @@ pub fn back_up(
         changes: None,
         home: None,
         tag: None,
+        hold: None,
         consistency: Consistency::Unknown,
         recorded: None,
     };

@@ -51,6 +51,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         changes: None,
         home: home.map(|home| Box::new(home) as Box<dyn HomeSource>),
         tag: args.tag.clone(),
+        hold: args.hold.clone(),
         consistency: Consistency::Unknown,
         recorded: None,
     };

@@ -87,6 +87,7 @@ fn job(vm: &str, source: Box<dyn DiskSource>, changes: Option<Changes>) -> Backu
         changes,
         home: None,
         tag: Some(JOBS.fetch_add(1, Ordering::Relaxed).to_string()),
+        hold: None,
         recorded: None,
         consistency: Consistency::Unknown,
     }
