@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** the only crate that names VMware, and the only one with a foreign library in it (`vddk/sys`).
 
+mod journal;
 pub mod recovery;
 pub mod soap;
 pub mod vddk;
+
+pub use journal::{Effect, Intent, Journal, JournalError, OpenEffect};
