@@ -38,6 +38,8 @@ pub struct JobDisk<'s> {
     pub uuid: Option<String>,
     /// What the platform calls the state that is read: with it a later night can ask what has changed since.
     pub change_id: Option<String>,
+    /// Why it has to be read whole, whatever is said of its changes.
+    pub read_whole: Option<String>,
     /// Where its bytes come from.
     pub source: Box<dyn DiskSource + 's>,
 }

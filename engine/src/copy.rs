@@ -246,7 +246,13 @@ fn in_log_order(from: &Reader, points: &[ChunkId]) -> Vec<(ChunkId, String)> {
 
 fn open_disk<'r>(cache: &'r FrameCache<'r>, disk: &DiskRecord) -> Result<JobDisk<'r>, ReadError> {
     let source = Box::new(StoredDiskSource::open(cache, disk)?);
-    Ok(JobDisk { name: disk.name.clone(), uuid: disk.uuid.clone(), change_id: disk.change_id.clone(), source })
+    Ok(JobDisk {
+        name: disk.name.clone(),
+        uuid: disk.uuid.clone(),
+        change_id: disk.change_id.clone(),
+        read_whole: None,
+        source,
+    })
 }
 
 fn captured_home(from: &Reader, point: ChunkId) -> Result<CapturedHome, RestoreHomeError> {

@@ -38,7 +38,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         Some(document) => Some(vm_home_file::capture(document, args.nvram.as_deref())?),
         None => None,
     };
-    let disk = |(name, source)| JobDisk { name, uuid: None, change_id: None, source };
+    let disk = |(name, source)| JobDisk { name, uuid: None, change_id: None, read_whole: None, source };
     let disks: Vec<JobDisk<'_>> = disks.into_iter().map(disk).collect();
     let sizes: Vec<(&str, u64)> = disks.iter().map(|disk| (disk.name.as_str(), disk.source.bytes())).collect();
     let mut lists = AreaLists::default();

@@ -161,7 +161,13 @@ fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob<
     BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
-        disks: vec![JobDisk { name: "disk0".to_owned(), uuid: None, change_id: None, source: Box::new(source) }],
+        disks: vec![JobDisk {
+            name: "disk0".to_owned(),
+            uuid: None,
+            change_id: None,
+            read_whole: None,
+            source: Box::new(source),
+        }],
         changes: None,
         home: None,
         tag: None,
