@@ -5,3 +5,4 @@
 pub mod recovery;
 pub mod soap;
 pub mod vddk;
+pub mod vm_home;
