@@ -6,5 +6,6 @@ mod journal;
 pub mod recovery;
 pub mod soap;
 pub mod vddk;
+pub mod vm_home;
 
 pub use journal::{Effect, Intent, Journal, JournalError, OpenEffect};
