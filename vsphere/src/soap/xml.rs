@@ -197,6 +197,11 @@ impl Element {
     }
 }
 
+/// Text as it stands between tags.
+pub(super) fn escaped(text: &str) -> String {
+    escape(text).into_owned()
+}
+
 fn without_prefix(name: &str) -> &str {
     name.rsplit_once(':').map_or(name, |(_, local)| local)
 }
