@@ -249,6 +249,17 @@ pub fn find_vm(session: &Session, wanted: &str) -> Result<VmSummary, InventoryEr
     Err(InventoryError::Ambiguous { server, wanted, found: paths })
 }
 
+/// The VM with a BIOS uuid, as the machine itself knows it: a proxy finds itself so.
+pub fn find_by_bios_uuid(session: &Session, uuid: &str) -> Result<Option<ManagedObject>, CallError> {
+    let params = [
+        Element::text_of("uuid", uuid),
+        Element::text_of("vmSearch", "true"),
+        Element::text_of("instanceUuid", "false"),
+    ];
+    let answer = session.call(calls::FIND_BY_UUID, &session.content().search_index, &params)?;
+    Ok(answer.value().and_then(ManagedObject::of))
+}
+
 /// Where an object is: those above it, from the datacenter's folders down to itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InventoryPath {

@@ -56,6 +56,8 @@ pub struct SessionPace {
     pub keep_alive_every: Duration,
     /// Before a call is made again for the first time; then twice as long each time.
     pub retry_first: Duration,
+    /// An object that is busy with something else is waited for so long.
+    pub busy_max: Duration,
     /// Between the first two looks at a task; then twice as long each time.
     pub task_look_first: Duration,
     /// At most between two looks at a task.
@@ -67,6 +69,7 @@ impl Default for SessionPace {
         Self {
             keep_alive_every: Duration::from_secs(5 * 60),
             retry_first: Duration::from_secs(1),
+            busy_max: Duration::from_secs(10 * 60),
             task_look_first: Duration::from_millis(20),
             task_look_max: Duration::from_secs(2),
         }

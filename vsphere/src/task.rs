@@ -16,6 +16,9 @@ use crate::{
 /// A server that cannot be asked about a task is asked on for so long: it may only be restarting.
 const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// At most between two tries at something that is busy.
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// Why a task has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
@@ -90,7 +93,29 @@ impl TaskError {
 }
 
 /// Begins a task and waits at most `limit` for its end; its result, if it has one.
+///
+/// While the object is busy with something else, nothing has been done: that is waited for, as long as the session's pace says.
 pub(crate) fn run_task(
+    session: &Session,
+    method: Method,
+    on: &ManagedObject,
+    params: &[Element],
+    limit: Duration,
+) -> Result<Option<Element>, TaskError> {
+    let (begun, pace) = (Instant::now(), session.pace());
+    let mut pause = pace.retry_first;
+    loop {
+        match run_once(session, method, on, params, limit) {
+            Err(error) if error.class() == Some(FaultClass::Busy) && begun.elapsed() + pause < pace.busy_max => {
+                thread::sleep(pause);
+                pause = pause.saturating_mul(2).min(BUSY_PAUSE_MAX);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn run_once(
     session: &Session,
     method: Method,
     on: &ManagedObject,
