@@ -263,9 +263,9 @@ fn every_guard_is_reported_and_damage_comes_first() {
         ..target()
     };
     let decision = decide(&vm, &wish(SameKeys, &[]), &facts);
-    assert_eq!(decision.ending(), Ending::Damaged);
-    let found: Vec<_> = refused(decision).reasons.iter().map(|reason| reason.ending()).collect();
     use Ending::{Damaged, Failed, Invalid, Unavailable};
+    assert_eq!(decision.ending(), Damaged);
+    let found: Vec<_> = refused(decision).reasons.iter().map(|reason| reason.ending()).collect();
     assert_eq!(found, [Invalid, Invalid, Damaged, Invalid, Invalid, Failed, Failed, Unavailable, Failed, Invalid]);
 }
 
