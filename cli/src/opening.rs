@@ -6,9 +6,10 @@ use std::{
 };
 
 use engine::{
-    Environment, LocalStore, Reader, StateFolder, Store, SystemClock, SystemEntropy, Writer, open_reader, open_writer,
+    Environment, LocalStore, PinnedReader, Reader, StateFolder, Store, SystemClock, SystemEntropy, Writer, open_reader,
+    open_writer,
 };
-use repo_format::Digest;
+use repo_format::{ChunkId, Digest};
 
 use crate::{
     args::{FromArgs, GlobalArgs},
@@ -200,6 +201,12 @@ impl AsReader for Reader {
     }
 }
 
+impl AsReader for PinnedReader {
+    fn reader(&self) -> &Reader {
+        self
+    }
+}
+
 impl AsReader for Writer {
     fn reader(&self) -> &Reader {
         self
@@ -211,6 +218,23 @@ impl<H: AsReader> Opened<H> {
     pub fn line(&self) -> RepositoryLine {
         let reader = self.handle.reader();
         RepositoryLine { id: reader.config().repository.to_string(), head: HeadLine::of(reader.head()) }
+    }
+}
+
+impl Opened<Writer> {
+    /// Pins `point`, so that no prune takes it away while it is read; that it could not be done is a warning.
+    pub fn pinning(mut self, point: ChunkId) -> Opened<PinnedReader> {
+        let handle = PinnedReader::pin(self.handle, point);
+        if let Some(error) = handle.failure() {
+            let message = format!("the point is not pinned ({error}): a prune may take it away once it was forgotten");
+            self.warnings.push(WarningLine { code: "not_pinned".to_owned(), message });
+        }
+        Opened { handle, place: self.place, warnings: self.warnings }
+    }
+
+    /// For a dry run, which writes nothing.
+    pub fn without_pin(self) -> Opened<PinnedReader> {
+        Opened { handle: PinnedReader::without_pin(self.handle), place: self.place, warnings: self.warnings }
     }
 }
 

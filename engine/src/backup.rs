@@ -8,7 +8,7 @@ mod tests;
 use repo_format::{ChunkId, Class, Completeness, Compression, Consistency, DiskRecord, RestorePoint, VmIdentity};
 
 use crate::{
-    captured_home::{CapturedHome, HomeError, store_home},
+    captured_home::{CapturedHome, HomeError, HomeSource, HomeSourceError, store_home},
     error::Kind,
     frame_writer::WriteError,
     log::LogHead,
@@ -36,6 +36,10 @@ pub struct JobDisk<'s> {
     pub name: String,
     /// The disk's own uuid, if it has one.
     pub uuid: Option<String>,
+    /// What the platform calls the state that is read: with it a later night can ask what has changed since.
+    pub change_id: Option<String>,
+    /// Why it has to be read whole, whatever is said of its changes.
+    pub read_whole: Option<String>,
     /// Where its bytes come from.
     pub source: Box<dyn DiskSource + 's>,
 }
@@ -50,10 +54,12 @@ pub struct BackupJob<'s> {
     pub disks: Vec<JobDisk<'s>>,
     /// What has changed since an earlier point; `None`: read the disks whole.
     pub changes: Option<Changes>,
-    /// What surrounds the disks.
-    pub home: Option<CapturedHome>,
+    /// What surrounds the disks; asked for when they are stored.
+    pub home: Option<Box<dyn HomeSource + 's>>,
     /// The operator's mark on the point.
     pub tag: Option<String>,
+    /// Why the point is held from its first moment on; `None`: it is not.
+    pub hold: Option<String>,
     /// What the disks' state is worth.
     pub consistency: Consistency,
     /// What was recorded when the disks were captured, if that was not now: the point is a copy.
@@ -200,6 +206,9 @@ pub enum BackupError {
     /// The VM home cannot be stored.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The VM home cannot be had any more.
+    #[error("{0}")]
+    HomeSource(#[from] HomeSourceError),
     /// The session could not go on.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -232,6 +241,7 @@ impl BackupError {
             Self::Disk { source: StoreDiskError::Base(error), .. } => error.kind(),
             Self::Disk { .. } | Self::BadExtents { .. } => Kind::Failed,
             Self::Home(error) => error.kind(),
+            Self::HomeSource(error) => error.kind(),
             Self::Session(error) => error.kind(),
             Self::State(error) => error.kind(),
         }
@@ -334,9 +344,10 @@ fn store_vm(
         });
         disks.push((disk, read));
     }
-    let home = job.home.as_ref().map(|home| store_home(session, home, &mut metadata)).transpose()?;
+    let captured = job.home.as_ref().map(|home| home.home()).transpose()?;
+    let home = captured.map(|home| store_home(session, home, &mut metadata)).transpose()?;
     let bad = disks.iter().any(|(_, read)| read.stored.bad_bytes > 0);
-    let home_lacks_a_part = job.home.as_ref().is_some_and(CapturedHome::is_incomplete);
+    let home_lacks_a_part = captured.is_some_and(CapturedHome::is_incomplete);
     let completeness = if bad || home_lacks_a_part { Completeness::Incomplete } else { Completeness::Whole };
     let environment = session.writer().environment();
     let recorded = job.recorded.clone().unwrap_or_else(|| Recorded {
@@ -374,7 +385,14 @@ fn store_vm(
         stored_bytes: 0,
         adopted_packs: session.adopted_packs(),
     };
-    Ok((PointDraft { identity: job.identity.clone(), vm_name: job.vm_name.clone(), point: id, completeness }, report))
+    let draft = PointDraft {
+        identity: job.identity.clone(),
+        vm_name: job.vm_name.clone(),
+        point: id,
+        completeness,
+        hold: job.hold.clone(),
+    };
+    Ok((draft, report))
 }
 
 fn check_job(job: &BackupJob<'_>) -> Result<(), BackupError> {
@@ -412,7 +430,7 @@ fn disk_record(disk: &JobDisk<'_>, read: &ReadDisk) -> DiskRecord {
         novel_bytes: Some(stored.written.novel_bytes),
         stored_bytes: Some(stored.written.stored_bytes),
         changed_bytes: Some(stored.changed_bytes),
-        change_id: None,
+        change_id: disk.change_id.clone(),
         base: read.base(),
         audit: read.audit_record(),
     }

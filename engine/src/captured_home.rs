@@ -29,6 +29,41 @@ impl CapturedHome {
     }
 }
 
+/// Where a VM home comes from.
+///
+/// It is asked when the disks are stored: keys and NVRAM may have changed while they were read, and whoever captures
+/// them has to see that what it hands over is of one moment.
+pub trait HomeSource {
+    /// The home. A second call, by the next session after one that was ended, gives the same.
+    fn home(&self) -> Result<&CapturedHome, HomeSourceError>;
+}
+
+impl HomeSource for CapturedHome {
+    fn home(&self) -> Result<&CapturedHome, HomeSourceError> {
+        Ok(self)
+    }
+}
+
+/// The VM home cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct HomeSourceError {
+    what: String,
+    kind: Kind,
+}
+
+impl HomeSourceError {
+    /// What happened, as a sentence, and how to react.
+    pub fn new(what: impl ToString, kind: Kind) -> Self {
+        Self { what: what.to_string(), kind }
+    }
+
+    /// How to react.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
 /// Why a VM home could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {

@@ -16,7 +16,7 @@ use repo_format::{ChunkId, Compression, DiskRecord, RestorePoint, VmIdentity};
 use crate::{
     audit::AuditShare,
     backup::{BackupError, BackupJob, BackupOptions, BackupReport, Changes, JobDisk, OnBad, Recorded, backup},
-    captured_home::CapturedHome,
+    captured_home::{CapturedHome, HomeSource},
     changed_areas::ChangedAreas,
     error::Kind,
     listing::{changed_ranges_of, partner},
@@ -208,13 +208,15 @@ fn copy_point(
     }
     let cache = FrameCache::new(from, options.cache_bytes);
     let changes = there.newest.get(&record.vm).map(|before| changes_since(from, before, &record)).transpose()?;
+    let home = record.vm_home.map(|_| captured_home(from, original)).transpose()?;
     let job = BackupJob {
         identity: record.vm.clone(),
         vm_name: record.vm_name.clone(),
         disks: record.disks.iter().map(|disk| open_disk(&cache, disk)).collect::<Result<_, _>>()?,
         changes,
-        home: record.vm_home.map(|_| captured_home(from, original)).transpose()?,
+        home: home.map(|home| Box::new(home) as Box<dyn HomeSource>),
         tag: record.tag.clone(),
+        hold: None,
         consistency: record.consistency,
         recorded: Some(Recorded {
             started_ms: record.started_ms,
@@ -244,7 +246,13 @@ fn in_log_order(from: &Reader, points: &[ChunkId]) -> Vec<(ChunkId, String)> {
 
 fn open_disk<'r>(cache: &'r FrameCache<'r>, disk: &DiskRecord) -> Result<JobDisk<'r>, ReadError> {
     let source = Box::new(StoredDiskSource::open(cache, disk)?);
-    Ok(JobDisk { name: disk.name.clone(), uuid: disk.uuid.clone(), source })
+    Ok(JobDisk {
+        name: disk.name.clone(),
+        uuid: disk.uuid.clone(),
+        change_id: disk.change_id.clone(),
+        read_whole: None,
+        source,
+    })
 }
 
 fn captured_home(from: &Reader, point: ChunkId) -> Result<CapturedHome, RestoreHomeError> {

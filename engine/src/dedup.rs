@@ -338,6 +338,7 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_repository::{TestRepository, content};
     use repo_format::{RepositoryId, RepositoryKeys};
 
     fn dedup(folder: &std::path::Path) -> Dedup {
@@ -356,6 +357,31 @@ mod tests {
         assert!(matches!(dedup.claim(id), Claim::Known));
         ticket.stored();
         assert!(matches!(dedup.claim(id), Claim::Known));
+    }
+
+    #[test]
+    fn a_chunk_that_only_the_index_knows_is_novel_and_the_index_is_found_out() {
+        let mut repository = TestRepository::new();
+        repository.back_up("web01", &[("disk0", &content(&[1, 2]))], false);
+        let (reader, keys) = (repository.reader(), repository.keys());
+        let stored = reader.pack(PackOrdinal(0)).unwrap().directory().frames()[0].chunks[0].id;
+        let absent = ChunkId::from_bytes([3; 32]);
+        let entry = |id| IndexEntry { id, pack: 0, frame: 0, position: 0 };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("false.run");
+        write_run(&path, &keys, &mut vec![entry(stored), entry(absent)]).unwrap();
+        let run = Arc::new(Run::open(&path, &keys).unwrap());
+        let index = Index::new(vec![MountedRun { run, base: 0 }]);
+        let usable = std::iter::once((PackOrdinal(0), true));
+        let open_pack: OpenPack =
+            Box::new(move |ordinal| reader.pack(ordinal).map_err(|_| PackError::Unregistered { ordinal }));
+        let folder = folder.path().to_owned();
+        let dedup = Dedup::new(keys, index, usable, open_pack, folder, Box::new(|| [1; 16]));
+
+        assert!(matches!(dedup.claim(stored), Claim::Known));
+        assert!(!dedup.index_is_wrong());
+        assert!(matches!(dedup.claim(absent), Claim::Novel(_)));
+        assert!(dedup.index_is_wrong());
     }
 
     #[test]

@@ -133,10 +133,10 @@ impl FrameWriter {
     pub(crate) fn flush(&mut self) -> Result<(), WriteError> {
         let Some(plain) = self.builder.take() else { return Ok(()) };
         let sealed = plain.seal(&self.keys, &mut self.compressor, random(self.entropy.as_ref()))?;
-        sealed.check(&self.keys, &plain, &mut self.decompressor).map_err(WriteError::SelfCheck)?;
-        self.written.stored_bytes += u64::from(sealed.entry().sealed_bytes);
+        let checked = sealed.check(&self.keys, &plain, &mut self.decompressor).map_err(WriteError::SelfCheck)?;
+        self.written.stored_bytes += u64::from(checked.entry().sealed_bytes);
         self.builder.recycle(plain);
-        self.frames.send(sealed)?;
+        self.frames.send(checked)?;
         Ok(())
     }
 

@@ -3,9 +3,9 @@
 //! | row | rooms |
 //! |---|---|
 //! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `copy`, `listing`, `keys_admin` |
-//! | roles: what a handle may do | `repository`, `session`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
+//! | roles: what a handle may do | `repository`, `session`, `pinned_reader`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
 //! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
-//! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `heartbeat`, `read_error` |
+//! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `job_journal`, `heartbeat`, `read_error` |
 //! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges`, `changed_areas` |
 //!
 //! **Invariant:** no row imports from a row above it. Nothing here prints, reads a terminal or names VMware.
@@ -27,6 +27,7 @@ mod frame_writer;
 mod heartbeat;
 mod index;
 mod index_sync;
+mod job_journal;
 mod keys_admin;
 mod listing;
 mod log;
@@ -36,6 +37,7 @@ mod monitor;
 mod nbd;
 mod pack_reader;
 mod pack_sink;
+mod pinned_reader;
 mod pipeline;
 mod problem;
 mod prune;
@@ -63,7 +65,7 @@ pub use backup::{
     AuditReport, BackupError, BackupJob, BackupOptions, BackupReport, Changes, DiskReport, FullRead, HowRead, JobDisk,
     OnBad, Recorded, backup, rehearse_backup,
 };
-pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError};
+pub use captured_home::{CapturedHome, HOME_CONTENT_BYTES_MAX, HomeError, HomeSource, HomeSourceError};
 pub use catalog::CatalogError;
 pub use changed_areas::{ChangedAreas, ChangedAreasError};
 pub use clock::{Clock, FixedClock, SystemClock};
@@ -75,6 +77,7 @@ pub use error::Kind;
 pub use forget::{Fate, ForgetError, VmFates, apply_rules, check_mass, forget, hold, named_fates, release};
 pub use frame_writer::WriteError;
 pub use index::Location;
+pub use job_journal::JobJournal;
 pub use keys_admin::{KeyError, SlotInfo, add_slot, change_secret, remove_slot, slots};
 pub use listing::{
     Diff, DiffError, DiskDiff, HomeChange, HomeSummary, ListedPoint, SecretSummary, ShownPoint, Side, Stats,
@@ -95,6 +98,7 @@ pub use nbd::{
 };
 pub use pack_reader::{FrameBuffers, PackError, PackReader};
 pub use pack_sink::SinkError;
+pub use pinned_reader::PinnedReader;
 pub use pipeline::StoreDiskError;
 pub use problem::{Cost, Part, Problem};
 pub use prune::{PruneError, PruneOptions, PrunePlan, PruneReport, freed_bytes, plan_prune, prune};

@@ -12,8 +12,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::{
-    Class, Config, Directory, FormatError, FullPack, Keyring, NewPack, PackBuilder, PackClose, PackHead, PackLayout,
-    PackName, Salt, SealedFrame, SessionId,
+    CheckedFrame, Class, Config, Directory, FormatError, FullPack, Keyring, NewPack, PackBuilder, PackClose, PackHead,
+    PackLayout, PackName, Salt, SealedFrame, SessionId,
 };
 
 use crate::{
@@ -100,8 +100,9 @@ struct Shared {
 pub(crate) struct FrameSender(Sender<SealedFrame>);
 
 impl FrameSender {
-    pub(crate) fn send(&self, frame: SealedFrame) -> Result<(), SinkError> {
-        self.0.send(frame).map_err(|_| SinkError::Stopped)
+    /// Takes only what was opened again and compared.
+    pub(crate) fn send(&self, frame: CheckedFrame) -> Result<(), SinkError> {
+        self.0.send(frame.into_sealed()).map_err(|_| SinkError::Stopped)
     }
 }
 

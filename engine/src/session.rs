@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use repo_format::{
-    Chunker, ChunkerKind, Chunking, Class, Completeness, Compression, Digest, MetadataChunk, MetadataKind, NewPack,
-    PackHead, PackName, PackOrdinal, SessionId, Stream, VmIdentity,
+    Chunker, ChunkerKind, Chunking, Class, Completeness, Compression, Digest, Hold, MetadataChunk, MetadataKind,
+    NewPack, PackHead, PackName, PackOrdinal, Record, SessionId, Stream, VmIdentity,
 };
 
 use crate::{
@@ -91,6 +91,7 @@ pub(crate) struct PointDraft {
     pub(crate) vm_name: String,
     pub(crate) point: repo_format::ChunkId,
     pub(crate) completeness: Completeness,
+    pub(crate) hold: Option<String>,
 }
 
 /// What a commit has done.
@@ -229,6 +230,8 @@ impl<'w> Session<'w> {
         mut durable: Durable,
         compression: Compression,
     ) -> Result<Committed, SessionError> {
+        let hold = |reason: &String| Hold { point: draft.point, reason: reason.clone(), until_ms: None };
+        let held = draft.hold.as_ref().map(hold);
         let mut tries = 1;
         let appended = loop {
             let commit = CommitDraft {
@@ -242,6 +245,7 @@ impl<'w> Session<'w> {
             };
             let appended = self.writer.append(&mut |state| {
                 let mut records = decide_commit(state, &commit)?;
+                records.extend(held.clone().map(Record::Hold));
                 records.extend(decide_close(state, self.id)?);
                 Ok(records)
             });
@@ -332,7 +336,7 @@ impl<'w> Session<'w> {
 }
 
 /// Begins a session: its lock first, so that nobody takes it for dead.
-fn open_in_log(writer: &mut Writer, adopts: &[SessionId]) -> Result<(SessionId, SessionLock), SessionError> {
+pub(crate) fn open_in_log(writer: &mut Writer, adopts: &[SessionId]) -> Result<(SessionId, SessionLock), SessionError> {
     let environment = writer.environment.clone();
     let id = SessionId::from_bytes(random(environment.entropy.as_ref()));
     let lock = environment.state.new_session_lock(&writer.config.repository, &id)?;

@@ -183,7 +183,7 @@ impl StateFolder {
         replace(&self.folder(repository, "")?.join("slot"), &format!("{slot}\n"))
     }
 
-    fn folder(&self, repository: &RepositoryId, part: &str) -> Result<PathBuf, StateFolderError> {
+    pub(crate) fn folder(&self, repository: &RepositoryId, part: &str) -> Result<PathBuf, StateFolderError> {
         let path = self.root.join(repository.to_string()).join(part);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|error| wrong("create", &path, error))?;
@@ -191,7 +191,7 @@ impl StateFolder {
     }
 }
 
-fn wrong(operation: &'static str, path: &Path, source: io::Error) -> StateFolderError {
+pub(crate) fn wrong(operation: &'static str, path: &Path, source: io::Error) -> StateFolderError {
     StateFolderError { operation, path: path.to_owned(), source }
 }
 
@@ -208,6 +208,12 @@ fn lock_folder(folder: &Path) -> Result<File, StateFolderError> {
     Ok(file)
 }
 
+/// The name of `path` is durable in its folder.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), StateFolderError> {
+    let folder = path.parent().unwrap_or(path);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| wrong("sync", folder, error))
+}
+
 /// Replaces a small file whole: temporary name, sync, rename, sync of the folder.
 fn replace(path: &Path, text: &str) -> Result<(), StateFolderError> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -216,9 +222,10 @@ fn replace(path: &Path, text: &str) -> Result<(), StateFolderError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(path))?.sync_all()
+        Ok(())
     };
-    write().map_err(|error| wrong("write", path, error))
+    write().map_err(|error| wrong("write", path, error))?;
+    sync_folder_of(path)
 }
 
 #[cfg(test)]

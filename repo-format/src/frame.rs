@@ -407,6 +407,17 @@ impl SealedFrame {
     /// Opens the frame again and compares with what was sealed: memory, compressor and cipher are caught while the
     /// source still exists.
     pub fn check(
+        self,
+        keys: &Keyring,
+        plain: &PlainFrame,
+        decompressor: &mut Decompressor,
+    ) -> Result<CheckedFrame, FormatError> {
+        self.opens_to(keys, plain, decompressor)?;
+        Ok(CheckedFrame(self))
+    }
+
+    /// The comparison of [`SealedFrame::check`].
+    pub fn opens_to(
         &self,
         keys: &Keyring,
         plain: &PlainFrame,
@@ -427,6 +438,22 @@ impl SealedFrame {
             return Err(FormatError::damaged(WHAT, "bytes just sealed", "others", "what was sealed"));
         }
         Ok(())
+    }
+}
+
+/// A sealed frame that was opened again and is what was sealed. Only [`SealedFrame::check`] makes one.
+#[derive(Debug)]
+pub struct CheckedFrame(SealedFrame);
+
+impl CheckedFrame {
+    /// The frame, for a pack.
+    pub fn into_sealed(self) -> SealedFrame {
+        self.0
+    }
+
+    /// Its line in a directory.
+    pub fn entry(&self) -> &FrameEntry {
+        self.0.entry()
     }
 }
 

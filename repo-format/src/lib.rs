@@ -52,8 +52,8 @@ pub use disk_map::{CHILDREN_MAX, Extent, MapGeometry, MapNode, MapRoot, SegmentM
 pub use envelope::SEALED_OVERHEAD;
 pub use error::{ErrorKind, FormatError};
 pub use frame::{
-    Codec, Compression, Compressor, Decompressor, FRAME_BYTES_MAX, FrameBuilder, FrameEntry, OpenFrame, PlainFrame,
-    SealedFrame, open_frame, open_frame_into,
+    CheckedFrame, Codec, Compression, Compressor, Decompressor, FRAME_BYTES_MAX, FrameBuilder, FrameEntry, OpenFrame,
+    PlainFrame, SealedFrame, open_frame, open_frame_into,
 };
 pub use ids::{AttemptId, ChunkId, Digest, IdTextError, PackName, RepositoryId, Salt, SessionId, SlotId};
 pub use key_slot::{KdfCost, KeySlot, NewSlot, SLOT_BYTES, SLOT_LABEL_BYTES_MAX, SlotKind, SlotSecret};

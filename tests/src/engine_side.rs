@@ -28,7 +28,13 @@ pub fn back_up(
     threads: usize,
     on_bad: OnBad,
 ) -> Result<BackupReport, BackupError> {
-    let disk = |(name, source): (&str, _)| JobDisk { name: name.to_owned(), uuid: None, source };
+    let disk = |(name, source): (&str, _)| JobDisk {
+        name: name.to_owned(),
+        uuid: None,
+        change_id: None,
+        read_whole: None,
+        source,
+    };
     let job = BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
@@ -36,6 +42,7 @@ pub fn back_up(
         changes: None,
         home: None,
         tag: None,
+        hold: None,
         consistency: Consistency::Unknown,
         recorded: None,
     };

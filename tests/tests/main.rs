@@ -20,4 +20,5 @@ mod serve_boot;
 mod serve_overlay;
 mod stress;
 mod two_at_once;
+mod vcenter_sim;
 mod vm_home;

@@ -105,6 +105,16 @@ fn a_held_point_stays_until_it_is_released() {
 }
 
 #[test]
+fn a_backup_can_hold_its_point_from_the_first_moment() {
+    let site = Site::new();
+    nights(&site, "web01", 1);
+    let image = site.text("web01-0.img");
+    site.run(&["backup", "--vm", "web01", &image, "--hold", "before the upgrade"]).ends(0);
+    assert_eq!(points(&site)[1]["held"], json!("before the upgrade"));
+    site.run(&["backup", "--vm", "web01", &image, "--hold", ""]).fails(2, &["--hold"]);
+}
+
+#[test]
 fn a_point_named_by_id_goes_however_young_and_only_with_consent() {
     let site = Site::new();
     nights(&site, "web01", 3);

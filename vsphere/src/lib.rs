@@ -6,6 +6,7 @@ mod calls;
 mod changed_blocks;
 mod datastore_file;
 mod inventory;
+mod journal;
 mod key_provider;
 mod policy;
 mod privilege;
@@ -19,6 +20,7 @@ mod test_session;
 pub mod vddk;
 mod vm_change;
 mod vm_disk;
+pub mod vm_home;
 mod vm_snapshot;
 
 pub use changed_blocks::{
@@ -33,6 +35,7 @@ pub use inventory::{
     InventoryError, InventoryPath, PowerState, VmList, VmSummary, capture_properties, config_of, datacenter_of,
     find_by_bios_uuid, find_vm, inventory_path, list_vms, vm_summary,
 };
+pub use journal::{Effect, Intent, Journal, JournalError, OpenEffect};
 pub use key_provider::{KeyProvider, KeyState, KeyStatus, key_providers, key_state, key_states, key_status};
 pub use policy::{Policies, Policy, PolicyOf};
 pub use privilege::{

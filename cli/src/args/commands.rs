@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use repo_format::Compression;
 
 use crate::units;
@@ -71,6 +71,9 @@ pub struct BackupArgs {
     /// A mark on the restore point
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
+    /// Hold the new restore point: nobody forgets it until it is released
+    #[arg(long, value_name = "REASON", conflicts_with = "dry_run", value_parser = NonEmptyStringValueParser::new())]
+    pub hold: Option<String>,
     /// zstd level, or none
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = units::parse_compression, allow_hyphen_values = true)]
     pub compression: Compression,

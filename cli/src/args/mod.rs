@@ -261,7 +261,7 @@ mod tests {
             "strongroom vsphere backup web01",
             "strongroom repair",
             "strongroom key rotate",
-            "strongroom backup x.img --hold because",
+            "strongroom backup x.img --limit-upload 1M",
             "strongroom verify --boot",
             "strongroom verify --since-head 00",
             "strongroom list --limit-upload 1M",

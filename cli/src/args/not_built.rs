@@ -5,8 +5,7 @@ use crate::failure::Failure;
 const COMMANDS: [&str; 6] = ["repair", "report", "vsphere", "profiles", "hooks", "mount"];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
-const OPTIONS: [&str; 16] = [
-    "--hold",
+const OPTIONS: [&str; 15] = [
     "--verify-after",
     "--since-head",
     "--boot",

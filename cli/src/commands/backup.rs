@@ -3,8 +3,8 @@
 use std::{num::NonZeroU64, time::Instant};
 
 use engine::{
-    AuditReport, AuditShare, BackupJob, BackupOptions, ChangedAreas, Changes, DiskReport, HowRead, JobDisk, OnBad,
-    backup, rehearse_backup,
+    AuditReport, AuditShare, BackupJob, BackupOptions, ChangedAreas, Changes, DiskReport, HomeSource, HowRead, JobDisk,
+    OnBad, backup, rehearse_backup,
 };
 use repo_format::{Completeness, Consistency, VmIdentity};
 
@@ -38,7 +38,7 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         Some(document) => Some(vm_home_file::capture(document, args.nvram.as_deref())?),
         None => None,
     };
-    let disk = |(name, source)| JobDisk { name, uuid: None, source };
+    let disk = |(name, source)| JobDisk { name, uuid: None, change_id: None, read_whole: None, source };
     let disks: Vec<JobDisk<'_>> = disks.into_iter().map(disk).collect();
     let sizes: Vec<(&str, u64)> = disks.iter().map(|disk| (disk.name.as_str(), disk.source.bytes())).collect();
     let mut lists = AreaLists::default();
@@ -49,8 +49,9 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
         vm_name: vm.clone(),
         disks,
         changes: None,
-        home,
+        home: home.map(|home| Box::new(home) as Box<dyn HomeSource>),
         tag: args.tag.clone(),
+        hold: args.hold.clone(),
         consistency: Consistency::Unknown,
         recorded: None,
     };

@@ -50,9 +50,11 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
         }
     }
     let repository = opening::repository_path(global)?;
-    let opened = opening::reader(global)?;
+    let opened = opening::writer(global)?;
     let (reader, place) = (&opened.handle, &opened.place);
     let chosen = choose_parsed(reader, &selector, place)?;
+    let opened = if args.dry_run { opened.without_pin() } else { opened.pinning(chosen.id) };
+    let (reader, place) = (&*opened.handle, &opened.place);
     let shown = show(reader, chosen.id)
         .map_err(|error| Failure::of(&error, error.kind(), format!("point {}, {place}", chosen.id)))?;
     let goals = goals(args, &chosen, &shown, place)?;

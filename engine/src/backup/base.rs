@@ -21,9 +21,12 @@ pub struct Changes {
     pub audit: AuditShare,
 }
 
-/// Why a disk was read whole although changed areas were given.
+/// Why a disk was read whole although it might have been read by changed areas.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FullRead {
+    /// Whoever ordered the backup knows why.
+    #[error("{0}")]
+    Asked(String),
     /// Nobody said what has changed on it.
     #[error("no changed areas were given for it")]
     NoAreas,

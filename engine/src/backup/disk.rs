@@ -98,6 +98,10 @@ impl<'p> DiskPlan<'p> {
         number: u64,
     ) -> Result<Self, BackupError> {
         let config = session.writer().config();
+        if let Some(reason) = &disk.read_whole {
+            let reason = Some(FullRead::Asked(reason.clone()));
+            return Ok(Self::Whole { plan: whole_plan(config, job, disk)?, reason });
+        }
         let (Some(changes), Some(base)) = (&job.changes, base) else {
             return Ok(Self::Whole { plan: whole_plan(config, job, disk)?, reason: None });
         };

@@ -83,10 +83,11 @@ fn job(vm: &str, source: Box<dyn DiskSource>, changes: Option<Changes>) -> Backu
     BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
-        disks: vec![JobDisk { name: "disk0".to_owned(), uuid: None, source }],
+        disks: vec![JobDisk { name: "disk0".to_owned(), uuid: None, change_id: None, read_whole: None, source }],
         changes,
         home: None,
         tag: Some(JOBS.fetch_add(1, Ordering::Relaxed).to_string()),
+        hold: None,
         recorded: None,
         consistency: Consistency::Unknown,
     }

@@ -19,13 +19,14 @@ use crate::{
     entropy::{Entropy, SeededEntropy},
     error::Kind,
     forget::{forget, named_fates},
-    log::{Refusal, decide_open, decide_pin},
+    log::decide_open,
     monitor::Silent,
+    pinned_reader::PinnedReader,
     repository::{Environment, NewRepository, NewSlotSecret, init, open_reader, open_writer},
     restore::{BadExtents, RestoreJob, RestoreOptions, restore},
     source::MemorySource,
     state_folder::StateFolder,
-    store::{Caps, Deleted, Listed, MemoryStore, Name, Prefix, PutNew, Reaction, Store, StoreError},
+    store::{Caps, Deleted, Listed, MemoryStore, Name, Prefix, PutNew, Reaction, ReadOnlyStore, Store, StoreError},
     target::{MemoryTarget, Target},
 };
 
@@ -160,10 +161,17 @@ fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob<
     BackupJob {
         identity: VmIdentity::named(vm).unwrap(),
         vm_name: vm.to_owned(),
-        disks: vec![JobDisk { name: "disk0".to_owned(), uuid: None, source: Box::new(source) }],
+        disks: vec![JobDisk {
+            name: "disk0".to_owned(),
+            uuid: None,
+            change_id: None,
+            read_whole: None,
+            source: Box::new(source),
+        }],
         changes: None,
         home: None,
         tag: None,
+        hold: None,
         consistency: Consistency::Unknown,
         recorded: None,
     }
@@ -275,20 +283,25 @@ fn a_pinned_point_keeps_its_chunks_though_it_was_forgotten() {
     let mut bench = Bench::new();
     let old = bench.back_up("web01", &noise(1, 1 << 20));
     bench.back_up("web01", &noise(2, 1 << 19));
-    let session = repo_format::SessionId::from_bytes([0x77; 16]);
-    let mut reading = bench.writer();
-    let slot = reading.slot();
-    let mut append = |decide: &mut dyn FnMut(&crate::log::State) -> Result<Vec<repo_format::Record>, Refusal>| {
-        reading.append(decide).unwrap();
-    };
-    append(&mut |state| decide_open(state, session, "elsewhere", slot, "test", &[]));
-    append(&mut |state| decide_pin(state, session, old));
+    let reading = PinnedReader::pin(bench.writer(), old);
+    assert!(reading.failure().is_none());
     bench.forget(&[old]);
     assert_eq!(bench.prune(&AT_ONCE).removed_packs, 0);
-    bench.assert_restores(&bench.reader(), old);
-    append(&mut |state| crate::log::decide_close(state, session));
+    bench.assert_restores(&reading, old);
+    drop(reading);
     assert!(bench.prune(&AT_ONCE).removed_packs > 0);
     bench.assert_whole();
+}
+
+#[test]
+fn a_point_is_read_from_a_store_that_takes_no_writes() {
+    let mut bench = Bench::new();
+    let point = bench.back_up("web01", &noise(1, 1 << 18));
+    let mut environment = bench.environment(&bench.store);
+    environment.store = Arc::new(ReadOnlyStore::new(environment.store));
+    let reading = PinnedReader::pin(open_writer(environment, &secret()).unwrap(), point);
+    assert!(reading.failure().is_some());
+    bench.assert_restores(&reading, point);
 }
 
 #[test]

@@ -209,15 +209,15 @@ fn a_frame_that_does_not_hold_what_was_sealed_is_caught_by_the_check() {
     for compression in [Compression::Stored, Compression::Zstd(3)] {
         let plain = plain(&keys, &[prose(60), vec![0; 40]]);
         let frame = plain.seal(&keys, &mut Compressor::new(compression).unwrap(), RANDOM).unwrap();
-        assert_eq!(frame.check(&keys, &plain, &mut decompressor), Ok(()));
+        assert_eq!(frame.opens_to(&keys, &plain, &mut decompressor), Ok(()));
         for bit in 0..frame.bytes.len() * 8 {
             let mut frame = frame.clone();
             frame.bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(frame.check(&keys, &plain, &mut decompressor).is_err());
+            assert!(frame.opens_to(&keys, &plain, &mut decompressor).is_err());
         }
         let mut other = self::plain(&keys, &[prose(60), vec![0; 40]]);
         other.bytes[70] = 1;
-        assert_eq!(damage(frame.check(&keys, &other, &mut decompressor)), "bytes just sealed");
+        assert_eq!(damage(frame.opens_to(&keys, &other, &mut decompressor)), "bytes just sealed");
     }
 }
 
