@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn pace() -> SessionPace {
     let short = Duration::from_millis(1);
     let keep_alive_every = Duration::from_secs(600);
-    let busy_max = Duration::from_millis(100);
+    let busy_max = Duration::from_secs(2);
     SessionPace { keep_alive_every, retry_first: short, busy_max, task_look_first: short, task_look_max: short }
 }
 
