@@ -8,6 +8,7 @@ mod nbd_peers;
 mod program;
 mod run;
 mod site;
+mod vddk;
 
 pub use disk_image::{disk, is_same, occupied_bytes, random, write_full, write_random_file, write_sparse};
 pub use engine_side::{back_up, open_for_reading, open_for_writing};
@@ -15,3 +16,4 @@ pub use nbd_peers::{Peer, Serving, certificates, fingerprint, has_program, outco
 pub use program::{full_run, program};
 pub use run::Run;
 pub use site::{PASSWORD, Running, Site, in_namespace};
+pub use vddk::{Like, StandIn};

@@ -20,4 +20,5 @@ mod serve_boot;
 mod serve_overlay;
 mod stress;
 mod two_at_once;
+mod vddk;
 mod vm_home;

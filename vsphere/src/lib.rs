@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** the only crate that names VMware, and the only one with a foreign library in it (`vddk/sys`).
 
+pub mod disk;
 pub mod recovery;
 pub mod soap;
+pub mod transport;
 pub mod vddk;
