@@ -21,4 +21,5 @@ mod serve_overlay;
 mod stress;
 mod two_at_once;
 mod vcenter_sim;
+mod vddk;
 mod vm_home;

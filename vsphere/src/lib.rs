@@ -11,12 +11,14 @@ mod key_provider;
 mod policy;
 mod privilege;
 mod properties;
+pub mod disk;
 pub mod recovery;
 mod session;
 pub mod soap;
 mod task;
 #[cfg(test)]
 mod test_session;
+pub mod transport;
 pub mod vddk;
 mod vm_change;
 mod vm_disk;
