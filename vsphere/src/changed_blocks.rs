@@ -8,7 +8,7 @@ use crate::{
     calls,
     session::Session,
     soap::{CallError, Element, ManagedObject},
-    vm_disk::VmDisk,
+    vm_home::ConfigDisk,
 };
 
 pub use rules::{AreaCollector, AreasAnswer, ChangeBase, ChangeId, ChangeIdError, DiskNow, FullReadReason, base_for};
@@ -35,7 +35,7 @@ pub fn changed_since(
     vm: &ManagedObject,
     instance_uuid: Option<&str>,
     snapshot: &ManagedObject,
-    disk: &VmDisk,
+    disk: &ConfigDisk,
     base: Option<&ChangeBase>,
 ) -> Result<ToRead, CallError> {
     let now = DiskNow {
@@ -58,7 +58,7 @@ pub fn ever_written(
     session: &Session,
     vm: &ManagedObject,
     snapshot: &ManagedObject,
-    disk: &VmDisk,
+    disk: &ConfigDisk,
 ) -> Result<ToRead, CallError> {
     match &disk.change_id {
         Some(_) => query(session, vm, snapshot, disk, EVERYTHING),
@@ -70,7 +70,7 @@ fn query(
     session: &Session,
     vm: &ManagedObject,
     snapshot: &ManagedObject,
-    disk: &VmDisk,
+    disk: &ConfigDisk,
     since: &str,
 ) -> Result<ToRead, CallError> {
     let mut areas = AreaCollector::new(disk.capacity_bytes);
@@ -102,27 +102,16 @@ mod tests {
     use crate::{
         soap::test_server::Reply,
         test_session::{session, vm},
-        vm_disk::Backing,
     };
 
-    fn disk() -> VmDisk {
-        VmDisk {
-            name: "disk0".to_owned(),
-            key: 2000,
-            label: "Hard disk 1".to_owned(),
-            controller: None,
-            unit: Some(0),
-            capacity_bytes: 1000,
-            file_name: "[ds] a/a.vmdk".to_owned(),
-            uuid: Some("6000C29b".to_owned()),
-            mode: "persistent".to_owned(),
-            sharing: None,
-            thin: None,
-            change_id: Some("52 3a/9".to_owned()),
-            kms_key: None,
-            backing: Backing::File,
-            v_disk_id: None,
-        }
+    fn disk() -> ConfigDisk {
+        let config = "<config xmlns:xsi=\"x\"><hardware><device xsi:type=\"ParaVirtualSCSIController\"><key>1000</key>\
+                      </device><device xsi:type=\"VirtualDisk\"><key>2000</key><backing \
+                      xsi:type=\"VirtualDiskFlatVer2BackingInfo\"><fileName>[ds] a/a.vmdk</fileName><uuid>6000C29b</uuid>\
+                      <changeId>52 3a/9</changeId></backing><controllerKey>1000</controllerKey><unitNumber>0</unitNumber>\
+                      <capacityInBytes>1000</capacityInBytes></device></hardware></config>";
+        let config = crate::soap::Document::read(config.as_bytes().to_vec()).unwrap();
+        crate::vm_home::VmConfig::read(config.root()).unwrap().disks.remove(0)
     }
 
     fn base() -> ChangeBase {

@@ -9,7 +9,7 @@ use crate::{
     properties::{Properties, PropertyError, Wanted, properties_of, retrieve},
     session::Session,
     soap::{CallError, Element, ManagedObject},
-    vm_disk::KmsKey,
+    vm_home::KmsKey,
 };
 
 const LIST_PATHS: [&str; 12] = [

@@ -4,27 +4,11 @@ use engine::Kind;
 
 use crate::{
     calls,
+    recovery::{KeyAnswer, KeyState},
     session::Session,
     soap::{CallError, Element, FaultClass},
-    vm_disk::KmsKey,
+    vm_home::KmsKey,
 };
-
-/// Whether a key could be had today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyState {
-    /// Yes.
-    Usable,
-    /// Nobody can say.
-    Unsure,
-    /// The provider is there and does not have it.
-    Lost,
-    /// The provider cannot be reached.
-    Down,
-    /// The provider is none of those that this vCenter knows.
-    Stranger,
-    /// This vCenter knows no provider at all.
-    NoProvider,
-}
 
 /// A key provider, as a vCenter lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,13 +63,13 @@ pub fn key_states(session: &Session, providers: &[KeyProvider], keys: &[KmsKey])
 pub fn key_status(session: &Session, key: &KmsKey) -> Result<Option<KeyStatus>, CallError> {
     let Some(manager) = &session.content().crypto_manager else { return Ok(None) };
     let provider = key.provider.iter().map(|id| Element::new("providerId").with_text("id", id.as_str()));
-    let id = Element::new("keyIds").with_text("keyId", key.key_id.as_str()).with_all(provider);
+    let id = Element::new("keyIds").with_text("keyId", key.id.as_str()).with_all(provider);
     // One bit: whether the key is available. Others cost questions to every host.
     let params = [id, Element::text_of("checkKeyBitMap", "1")];
     let Some(answer) = answered(session.call(calls::QUERY_CRYPTO_KEY_STATUS, manager, &params))? else {
         return Ok(None);
     };
-    let of_key = answer.values().find(|status| status.text_at("keyId.keyId") == Some(key.key_id.as_str()));
+    let of_key = answer.values().find(|status| status.text_at("keyId.keyId") == Some(key.id.as_str()));
     Ok(of_key.map(|status| KeyStatus {
         is_available: status.flag_at("keyAvailable"),
         reason: status.text_at("reason").filter(|text| !text.is_empty()).map(str::to_owned),
@@ -112,43 +96,18 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// What is known of a key, weighed.
-///
-/// | state | by what |
-/// |---|---|
-/// | no provider, stranger | the list |
-/// | down | the provider, or `KeyStateClusterUnreachable` |
-/// | lost | `KeyStateMissingInKMS`, `KeyStateNotActiveOrEnabled`, or no reason while the provider is active |
-/// | usable | `keyAvailable`, and the provider is not inactive |
-/// | unsure | all else |
+/// What is known of a key, weighed. A key without a provider's name belongs to whom the server takes for the default.
 pub fn key_state(providers: &[KeyProvider], key: &KmsKey, status: Option<&KeyStatus>) -> KeyState {
-    if providers.is_empty() {
-        return KeyState::NoProvider;
-    }
-    let provider = match &key.provider {
-        Some(id) => match providers.iter().find(|provider| provider.id == *id) {
-            Some(provider) => Some(provider),
-            None => return KeyState::Stranger,
-        },
-        // A key without a provider's name belongs to whom the server takes for the default.
-        None => providers.iter().find(|provider| provider.is_default),
-    };
-    let is_active = provider.and_then(|provider| provider.is_active);
-    if is_active == Some(false) {
-        return KeyState::Down;
-    }
-    let Some(status) = status else { return KeyState::Unsure };
-    if status.is_available == Some(true) {
-        return KeyState::Usable;
-    }
-    match status.reason.as_deref() {
-        Some("KeyStateMissingInKMS" | "KeyStateNotActiveOrEnabled") => KeyState::Lost,
-        Some("KeyStateClusterUnreachable") => KeyState::Down,
-        Some("KeyStateClusterInvalid") => KeyState::Stranger,
-        Some(_) => KeyState::Unsure,
-        None if status.is_available == Some(false) && is_active == Some(true) => KeyState::Lost,
-        None => KeyState::Unsure,
-    }
+    let listed: Vec<String> = providers.iter().map(|provider| provider.id.clone()).collect();
+    let own = providers.iter().find(|provider| match &key.provider {
+        Some(id) => provider.id == *id,
+        None => provider.is_default,
+    });
+    let answer = status.map_or(KeyAnswer::None, |status| KeyAnswer::Status {
+        available: status.is_available,
+        reason: status.reason.as_deref(),
+    });
+    KeyState::judge(key, &listed, own.and_then(|provider| provider.is_active), answer)
 }
 
 #[cfg(test)]
@@ -161,7 +120,7 @@ mod tests {
     }
 
     fn key(provider: &str) -> KmsKey {
-        KmsKey { key_id: "0b1f".to_owned(), provider: Some(provider.to_owned()) }
+        KmsKey::new("0b1f", Some(provider))
     }
 
     #[test]
@@ -180,7 +139,7 @@ mod tests {
             (no, None, KeyState::Down),
             (yes, said(no, "KeyStateMissingInCache"), KeyState::Unsure),
             (yes, said(no, "KeyStateManagedByTrustAuthority"), KeyState::Unsure),
-            (yes, said(no, "KeyStateMissingInKMS"), KeyState::Lost),
+            (yes, said(no, "keyStateMissingInKMS"), KeyState::Lost),
             (None, said(no, "KeyStateNotActiveOrEnabled"), KeyState::Lost),
             (yes, said(no, ""), KeyState::Lost),
             (None, said(no, ""), KeyState::Unsure),
@@ -193,7 +152,7 @@ mod tests {
             assert_eq!(found, state, "{is_active:?} {status:?}");
         }
         let usable = said(yes, "");
-        assert_eq!(key_state(&[], &key("kms-a"), usable.as_ref()), KeyState::NoProvider);
+        assert_eq!(key_state(&[], &key("kms-a"), usable.as_ref()), KeyState::None);
         assert_eq!(key_state(&[provider("kms-b", yes)], &key("kms-a"), usable.as_ref()), KeyState::Stranger);
     }
 

@@ -2,16 +2,17 @@
 //!
 //! **Invariant:** the only crate that names VMware, and the only one with a foreign library in it (`vddk/sys`).
 
+pub mod backup;
 mod calls;
 mod changed_blocks;
 mod datastore_file;
+pub mod disk;
 mod inventory;
 mod journal;
 mod key_provider;
 mod policy;
 mod privilege;
 mod properties;
-pub mod disk;
 pub mod recovery;
 mod session;
 pub mod soap;
@@ -21,7 +22,6 @@ mod test_session;
 pub mod transport;
 pub mod vddk;
 mod vm_change;
-mod vm_disk;
 pub mod vm_home;
 mod vm_snapshot;
 
@@ -38,7 +38,7 @@ pub use inventory::{
     find_by_bios_uuid, find_vm, inventory_path, list_vms, vm_summary,
 };
 pub use journal::{Effect, Intent, Journal, JournalError, OpenEffect};
-pub use key_provider::{KeyProvider, KeyState, KeyStatus, key_providers, key_state, key_states, key_status};
+pub use key_provider::{KeyProvider, KeyStatus, key_providers, key_state, key_states, key_status};
 pub use policy::{Policies, Policy, PolicyOf};
 pub use privilege::{
     BACKUP_ROOT, BACKUP_VM, ENCRYPTED_HOTADD_VM, ENCRYPTED_NBDSSL_VM, HOTADD_DATASTORE, HOTADD_PROXY,
@@ -50,7 +50,6 @@ pub use properties::{Properties, PropertyError, Wanted, properties_of};
 pub use session::{About, Credentials, LoginError, Password, ServiceContent, Session, SessionPace};
 pub use task::TaskError;
 pub use vm_change::{VmPlace, create_vm, destroy_vm, enable_change_tracking, power_on_vm, reconfigure_vm};
-pub use vm_disk::{Backing, Bus, Controller, DeviceError, KmsKey, Unreadable, VmDisk, disks_of};
 pub use vm_snapshot::{
     OurSnapshot, Quiesce, Removed, SnapshotError, SnapshotTag, create_snapshot, our_snapshots, remove_snapshot,
     snapshot_config,

@@ -8,6 +8,7 @@ use crate::{
     calls,
     session::Session,
     soap::{CallError, Document, Element, Fault, ManagedObject},
+    vm_home::RawXml,
 };
 
 /// Objects in one answer; more come in further answers.
@@ -123,6 +124,11 @@ impl Properties {
     pub fn raw(&self, path: &str) -> Option<&[u8]> {
         let (_, value) = self.values.iter().find(|(name, _)| name == path)?;
         Some(self.answer.source_of(value))
+    }
+
+    /// The same as a part that can be stored.
+    pub fn raw_xml(&self, path: &str) -> Result<RawXml, PropertyError> {
+        Ok(RawXml::of(&self.answer, self.require(path)?))
     }
 
     /// What was asked for and may not be read.

@@ -111,3 +111,30 @@ pub trait DiskSource: Send + Sync {
         Err(SourceError::NoBitmap { bitmap: bitmap.to_owned(), there: Vec::new() })
     }
 }
+
+/// A source that somebody else keeps.
+impl<S: DiskSource + ?Sized> DiskSource for &S {
+    fn bytes(&self) -> u64 {
+        (**self).bytes()
+    }
+
+    fn allocated(&self) -> Result<Vec<Range<u64>>, SourceError> {
+        (**self).allocated()
+    }
+
+    fn allocated_within(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, SourceError> {
+        (**self).allocated_within(range)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
+        (**self).read_at(offset, into)
+    }
+
+    fn will_read(&self, ranges: &[Range<u64>], stretch_bytes: u64) {
+        (**self).will_read(ranges, stretch_bytes);
+    }
+
+    fn dirty_extents(&self, bitmap: &str) -> Result<Vec<Range<u64>>, SourceError> {
+        (**self).dirty_extents(bitmap)
+    }
+}

@@ -65,7 +65,8 @@ impl KeyState {
             Some("keystateclusterunreachable") => return Self::Down,
             _ if active == Some(false) => return Self::Down,
             Some("keystatemissinginkms" | "keystatenotactiveorenabled") => return Self::Lost,
-            Some("keystatemissingincache" | "keystatemanagedbytrustauthority") => return Self::Unsure,
+            // Missing in a cache, managed by a trust authority, or a reason of a later release.
+            Some(_) if available != Some(true) => return Self::Unsure,
             _ => {}
         }
         match (available, active) {
@@ -115,7 +116,7 @@ pub enum HostCrypto {
     Safe,
     /// Not yet, and can be brought there.
     Prepared,
-    /// Cannot.
+    /// Was never in encryption mode; can be brought there by who may register it.
     Incapable,
     /// Will not be able to after its next start.
     PendingIncapable,

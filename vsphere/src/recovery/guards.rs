@@ -79,13 +79,14 @@ fn needed_bytes(disk: &SavedDisk) -> u64 {
     }
 }
 
+/// A host that was never in encryption mode says `incapable`, which means "not yet safe for keys" and not "never": vCenter brings
+/// it there with the right to register it, as it does a prepared one.
 fn host(facts: &TargetFacts) -> Option<Reason> {
     let host = facts.host.clone();
     match (facts.host_crypto, facts.register_host) {
-        (HostCrypto::Safe | HostCrypto::Unknown, _) | (HostCrypto::Prepared, RegisterHost::Granted) => None,
-        (HostCrypto::Prepared, RegisterHost::Missing) => Some(Reason::HostNotSafe { host }),
-        (state @ (HostCrypto::Incapable | HostCrypto::PendingIncapable), _) => {
-            Some(Reason::HostCannotEncrypt { host, state })
-        }
+        (HostCrypto::Safe | HostCrypto::Unknown, _) => None,
+        (HostCrypto::Prepared | HostCrypto::Incapable, RegisterHost::Granted) => None,
+        (HostCrypto::Prepared | HostCrypto::Incapable, RegisterHost::Missing) => Some(Reason::HostNotSafe { host }),
+        (HostCrypto::PendingIncapable, _) => Some(Reason::HostCannotEncrypt { host }),
     }
 }

@@ -86,8 +86,6 @@ pub enum Reason {
     HostCannotEncrypt {
         /// Its name.
         host: Option<String>,
-        /// Its state.
-        state: HostCrypto,
     },
     /// The host is not in encryption mode and may not be brought there.
     HostNotSafe {
@@ -342,10 +340,9 @@ impl fmt::Display for Reason {
                 write!(f, "missing privilege {id} (to make an encrypted VM)")
             }
             Self::TooLittleSpace { free, wanted, .. } => write!(f, "{free} bytes are free, {wanted} are needed"),
-            Self::HostCannotEncrypt { state: HostCrypto::PendingIncapable, .. } => {
+            Self::HostCannotEncrypt { .. } => {
                 f.write_str("the host is about to leave encryption mode (pendingIncapable)")
             }
-            Self::HostCannotEncrypt { .. } => f.write_str("the host cannot encrypt (incapable)"),
             Self::HostNotSafe { .. } => {
                 f.write_str("the host is not in encryption mode, and Cryptographer.RegisterHost is missing")
             }

@@ -120,6 +120,8 @@ pub struct ConfigDisk {
     pub thin: Option<bool>,
     /// `backing.fileName`.
     pub file_name: String,
+    /// `backing.compatibilityMode` of a raw device.
+    pub device_mode: Option<String>,
     /// `backing.sharing`.
     pub sharing: Option<String>,
     /// The id of a First Class Disk.
@@ -241,9 +243,7 @@ pub(crate) fn extra_config<'e>(config: &'e Element, key: &str) -> Option<&'e str
 }
 
 fn key_of(element: &Element) -> Option<KmsKey> {
-    let key = element.child("keyId")?;
-    let id = key.text_at("keyId").filter(|id| !id.is_empty())?;
-    Some(KmsKey::new(id, key.text_at("providerId.id").filter(|provider| !provider.is_empty())))
+    element.child("keyId").and_then(KmsKey::of)
 }
 
 fn is(device: &Element, device_type: &str) -> bool {
@@ -304,6 +304,7 @@ fn disk(device: &Element, controllers: &[ConfigController]) -> Result<ConfigDisk
         mode: text("diskMode"),
         thin: backing.flag_at("thinProvisioned"),
         file_name: text("fileName").unwrap_or_default(),
+        device_mode: text("compatibilityMode"),
         sharing: text("sharing"),
         first_class_id: device.text_at("vDiskId.id").map(str::to_owned),
         kms_key: key_of(backing),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use repo_format::SecretBytes;
 
+use crate::soap::Element;
+
 /// A key as vCenter names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KmsKey {
@@ -17,6 +19,12 @@ impl KmsKey {
     /// The key `id` of `provider`.
     pub fn new(id: impl Into<String>, provider: Option<&str>) -> Self {
         Self { id: id.into(), provider: provider.map(str::to_owned) }
+    }
+
+    /// Of a `CryptoKeyId`.
+    pub fn of(key: &Element) -> Option<Self> {
+        let id = key.text_at("keyId").filter(|id| !id.is_empty())?;
+        Some(Self::new(id, key.text_at("providerId.id").filter(|provider| !provider.is_empty())))
     }
 
     /// For a line that must stay short: `kms-prod/0b1f..`.

@@ -7,6 +7,7 @@
 //! | `capture` | properties in, [`engine::CapturedHome`] out |
 //! | `document` | the document that is stored: ours around VMware's own XML |
 //! | `encryption` | key and bundle as one value; what a saved VM has of them |
+//! | `readable` | which disks a snapshot covers |
 //! | `saved_vm` | a stored VM home as recovery sees it |
 //!
 //! **Invariant:** no I/O and no clock here, and no copy of a VMX file anywhere.
@@ -16,6 +17,7 @@ mod config;
 mod document;
 mod encryption;
 mod raw_xml;
+mod readable;
 mod saved_vm;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,4 +29,5 @@ pub use document::{
 };
 pub use encryption::{KmsKey, SavedEncryption, VmEncryption};
 pub use raw_xml::RawXml;
+pub use readable::Unreadable;
 pub use saved_vm::{Binding, Firmware, NoConfiguration, SavedDisk, SavedNvram, SavedVm};

@@ -259,7 +259,7 @@ fn every_guard_is_reported_and_damage_comes_first() {
             privilege("VirtualMachine.Inventory.Create", NeededFor::Restore),
             privilege("Cryptographer.EncryptNew", NeededFor::Encryption),
         ],
-        host_crypto: HostCrypto::Incapable,
+        host_crypto: HostCrypto::PendingIncapable,
         ..target()
     };
     let decision = decide(&vm, &wish(SameKeys, &[]), &facts);
@@ -273,7 +273,7 @@ fn every_guard_is_reported_and_damage_comes_first() {
 fn a_restore_in_the_clear_asks_for_no_right_to_encrypt() {
     let facts = TargetFacts {
         server: ServerKind::BareHost,
-        host_crypto: HostCrypto::Incapable,
+        host_crypto: HostCrypto::PendingIncapable,
         missing_privileges: vec![MissingPrivilege {
             id: "Cryptographer.EncryptNew".to_owned(),
             object: "folder dr".to_owned(),
@@ -288,11 +288,13 @@ fn a_restore_in_the_clear_asks_for_no_right_to_encrypt() {
 }
 
 #[test]
-fn a_host_that_is_prepared_needs_the_right_to_register_it() {
+fn a_host_that_is_not_in_encryption_mode_needs_the_right_to_register_it() {
     let facts = |host_crypto, register_host| TargetFacts { host_crypto, register_host, ..target() };
     let ending = |facts: TargetFacts| decide(&saved(WHOLE), &wish(SameKeys, &[]), &facts).ending();
-    assert_eq!(ending(facts(HostCrypto::Prepared, RegisterHost::Granted)), Ending::Done);
-    assert_eq!(ending(facts(HostCrypto::Prepared, RegisterHost::Missing)), Ending::Failed);
+    for state in [HostCrypto::Prepared, HostCrypto::Incapable] {
+        assert_eq!(ending(facts(state, RegisterHost::Granted)), Ending::Done);
+        assert_eq!(ending(facts(state, RegisterHost::Missing)), Ending::Failed);
+    }
     assert_eq!(ending(facts(HostCrypto::PendingIncapable, RegisterHost::Granted)), Ending::Failed);
     assert_eq!(ending(facts(HostCrypto::Safe, RegisterHost::Missing)), Ending::Done);
 }

@@ -65,8 +65,9 @@ fn every_message_comes_back_as_it_was() {
 
 #[test]
 fn a_message_cut_anywhere_or_longer_than_it_is_is_refused() {
-    let encoded = requests().iter().map(Request::encode).map(|bytes| (bytes, true));
-    for (bytes, is_request) in encoded.chain(replies().iter().map(|reply| (reply.encode(), false))) {
+    let (requests, replies) = (requests(), replies());
+    let encoded = requests.iter().map(Request::encode).map(|bytes| (bytes, true));
+    for (bytes, is_request) in encoded.chain(replies.iter().map(|reply| (reply.encode(), false))) {
         let refused =
             |bytes: &[u8]| if is_request { Request::decode(bytes).is_err() } else { Reply::decode(bytes).is_err() };
         (0..bytes.len()).for_each(|end| assert!(refused(&bytes[..end]), "{end} bytes of {:?}", &bytes[..]));
