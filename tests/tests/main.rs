@@ -22,3 +22,4 @@ mod stress;
 mod two_at_once;
 mod vcenter_sim;
 mod vm_home;
+mod vsphere_client;
