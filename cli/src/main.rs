@@ -34,5 +34,9 @@ mod vm_home_file;
 
 fn main() -> std::process::ExitCode {
     hardening::harden();
+    // Before there is any thread: VMware's library wants a process to itself.
+    if std::env::args_os().nth(1).is_some_and(|first| first == vsphere::vddk::HELPER_ARGUMENT) {
+        return vsphere::vddk::helper_main();
+    }
     runner::run(std::env::args_os().collect()).into()
 }

@@ -9,6 +9,7 @@ mod program;
 mod run;
 mod site;
 mod vcenter;
+mod vddk;
 
 pub use disk_image::{disk, is_same, occupied_bytes, random, write_full, write_random_file, write_sparse};
 pub use engine_side::{back_up, open_for_reading, open_for_writing};
@@ -17,3 +18,4 @@ pub use program::{full_run, program};
 pub use run::Run;
 pub use site::{PASSWORD, Running, Site, in_namespace};
 pub use vcenter::Vcenter;
+pub use vddk::{Like, StandIn};

@@ -45,7 +45,7 @@ fn build() -> PathBuf {
 fn is_newer_than_its_sources(program: &Path) -> bool {
     let Ok(built) = fs::metadata(program).and_then(|about| about.modified()) else { return false };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut paths: Vec<PathBuf> = ["cli", "engine", "repo-format", "Cargo.toml", "Cargo.lock", "SPEC.md"]
+    let mut paths: Vec<PathBuf> = ["cli", "vsphere", "engine", "repo-format", "Cargo.toml", "Cargo.lock", "SPEC.md"]
         .iter()
         .map(|name| root.join(name))
         .collect();

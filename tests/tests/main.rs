@@ -21,5 +21,6 @@ mod serve_overlay;
 mod stress;
 mod two_at_once;
 mod vcenter_sim;
+mod vddk;
 mod vm_home;
 mod vsphere_client;

@@ -5,6 +5,7 @@
 mod calls;
 mod changed_blocks;
 mod datastore_file;
+pub mod disk;
 mod inventory;
 mod journal;
 mod key_provider;
@@ -17,6 +18,7 @@ pub mod soap;
 mod task;
 #[cfg(test)]
 mod test_session;
+pub mod transport;
 pub mod vddk;
 mod vm_change;
 mod vm_disk;

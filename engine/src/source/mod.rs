@@ -49,6 +49,16 @@ pub enum SourceError {
         /// How to react.
         kind: Kind,
     },
+    /// What reads the disk is of no use any more: this says nothing about the bytes.
+    #[error("{source} (at byte {offset} of the disk)")]
+    Reader {
+        /// Where we were.
+        offset: u64,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// How to react.
+        kind: Kind,
+    },
     /// There is no such list of what changed.
     #[error("the source has no dirty bitmap {bitmap:?}; it has {}", if there.is_empty() { "none".to_owned() } else { there.join(", ") })]
     NoBitmap {
@@ -65,7 +75,7 @@ impl SourceError {
         match self {
             Self::Read { .. } | Self::Shrunk { .. } => Kind::Failed,
             Self::Nbd { source, .. } => source.kind(),
-            Self::Stored { kind, .. } => *kind,
+            Self::Stored { kind, .. } | Self::Reader { kind, .. } => *kind,
             Self::NoBitmap { .. } => Kind::Missing,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read, Write};
 
-use super::{Export, REQUEST_BYTES_MAX};
+use super::Export;
 use crate::nbd::wire::{
-    BlockSizes, ClientFlags, ContextReply, ContextsAsked, ExportAbout, ExportAsked, Greeting, Info, OPTION_BYTES_MAX,
+    ClientFlags, ContextReply, ContextsAsked, ExportAbout, ExportAsked, Greeting, Info, OPTION_BYTES_MAX,
     OPTION_HEADER_BYTES, OptionHeader, OptionReplyHeader, ServerLine, export_flag, option, reply_kind,
 };
 
@@ -188,6 +188,7 @@ impl<'e> Options<'e> {
         };
         reply(reply_kind::INFO, &Info::Export(about).encode())?;
         if let Some(export) = self.exports.get(number) {
+            reply(reply_kind::INFO, &Info::Blocks(export.blocks()).encode())?;
             if asked.infos.contains(&Info::NAME) {
                 reply(reply_kind::INFO, &Info::Name(export.name().to_owned()).encode())?;
             }
@@ -195,8 +196,6 @@ impl<'e> Options<'e> {
                 reply(reply_kind::INFO, &Info::Description(export.description()).encode())?;
             }
         }
-        let sizes = BlockSizes { min_bytes: 1, preferred_bytes: 4096, max_bytes: REQUEST_BYTES_MAX };
-        reply(reply_kind::INFO, &Info::Blocks(sizes).encode())?;
         reply(reply_kind::ACK, &[])?;
         Ok((which == option::GO).then(|| self.chosen(number)))
     }

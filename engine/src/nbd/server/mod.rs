@@ -12,7 +12,7 @@ pub use handshake::Chosen;
 pub use listener::{Listen, ListenError, Listener};
 pub use session::{SessionEnd, offer, serve_client, serve_requests};
 
-use super::wire::Extent;
+use super::wire::{BlockSizes, Extent};
 
 /// Longest request for data that a client may send.
 pub const REQUEST_BYTES_MAX: u32 = 32 << 20;
@@ -88,6 +88,11 @@ pub trait Export: Send + Sync {
 
     /// Whether it can be written.
     fn is_writable(&self) -> bool;
+
+    /// Sizes that requests should keep to. Those that do not are refused by the export itself, if it must.
+    fn blocks(&self) -> BlockSizes {
+        BlockSizes { min_bytes: 1, preferred_bytes: 4096, max_bytes: REQUEST_BYTES_MAX }
+    }
 
     /// Adds pieces that together are `range`.
     fn read(&self, range: Range<u64>, pieces: &mut Vec<Piece>) -> Result<(), Fault>;
