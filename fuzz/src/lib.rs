@@ -18,7 +18,7 @@ pub use targets::{
     frame::frame, frame::frame_round_trip, log::log_body, log::log_entry, metadata::metadata_chunk,
     metadata::restore_point, metadata::vm_home, metadata::vm_identity, nbd::nbd_client, nbd::nbd_server,
     pack::pack_directory, pack::pack_footer, pack::pack_head, pack::pack_round_trip, public::config, public::key_slot,
-    public::key_slot_content, public::recovery_key, splice::splice,
+    public::key_slot_content, public::recovery_key, soap::soap_fault, soap::soap_xml, splice::splice,
 };
 pub use vectors::inputs_of_vectors;
 
@@ -79,6 +79,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "recovery_key", run: recovery_key, vectors: None },
     Target { name: "restore_point", run: restore_point, vectors: Some("restore_point") },
     Target { name: "segment_map", run: segment_map, vectors: Some("segment_map") },
+    Target { name: "soap_fault", run: soap_fault, vectors: None },
+    Target { name: "soap_xml", run: soap_xml, vectors: None },
     Target { name: "splice", run: splice, vectors: None },
     Target { name: "vm_home", run: vm_home, vectors: Some("vm_home") },
     Target { name: "vm_identity", run: vm_identity, vectors: None },

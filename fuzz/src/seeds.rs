@@ -16,6 +16,7 @@ use crate::{
         nbd::{nbd_session_of_a_client, nbd_session_of_a_server},
         pack::head_bytes,
         public::slot_around,
+        soap,
     },
 };
 
@@ -48,6 +49,8 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
         "pack_round_trip" => vec![vec![0, 0, 100, 0, 3, 200, 1], vec![1; 40]],
         "recovery_key" => vec![RecoveryKey::from_random([7; 32]).to_text().as_bytes().to_vec()],
         "segment_map" => vec![segment()],
+        "soap_fault" => soap::faults(),
+        "soap_xml" => vec![soap::answer()],
         "splice" => vec![
             [&[0, 0, 1, 3][..], &noise(60)].concat(),
             [&[1, 9, 0, 5][..], &noise(90)].concat(),

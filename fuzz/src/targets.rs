@@ -8,6 +8,7 @@ pub(crate) mod metadata;
 pub(crate) mod nbd;
 pub(crate) mod pack;
 pub(crate) mod public;
+pub(crate) mod soap;
 pub(crate) mod splice;
 
 use std::sync::LazyLock;

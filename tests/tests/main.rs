@@ -23,3 +23,4 @@ mod two_at_once;
 mod vcenter_sim;
 mod vddk;
 mod vm_home;
+mod vsphere_client;

@@ -54,6 +54,9 @@ func (s *sim) create(request *types.CreateVM_Task) (*simulator.VirtualMachine, t
 	// A VM that never ran has no NVRAM; the stock simulator makes an empty file.
 	_ = os.Remove(s.local(directoryOf(vm) + "/" + vm.Name + ".nvram"))
 	setExtra(vm.Config, "govcsim", "")
+	vm.Capability.ChangeTrackingSupported = types.NewBool(true)
+	vm.Capability.SnapshotOperationsSupported = true
+	vm.Capability.SecureBootSupported = types.NewBool(true)
 	setExtra(vm.Config, "nvram", path.Base(nvramOf(vm)))
 	if f := s.settle(vm, spec, plan); f != nil {
 		return nil, f
@@ -172,6 +175,12 @@ func (s *sim) plan(spec *types.VirtualMachineConfigSpec, existing *types.CryptoK
 	if plan.home == nil && s.encrypts(plan.homePolicy) {
 		if plan.home, f = fresh(nil); f != nil {
 			return nil, f
+		}
+	}
+
+	if plan.home != nil && plan.bundle == "" && !sameKey(existing, plan.home) {
+		if key, reason := s.keyState(plan.home); key == nil {
+			return nil, locatorFault(fmt.Sprintf("no bundle can be made under key %s: %s", keyText(plan.home), reason))
 		}
 	}
 
@@ -343,9 +352,9 @@ func (s *sim) settle(vm *simulator.VirtualMachine, spec *types.VirtualMachineCon
 	if plan.home != nil {
 		bundle := plan.bundle
 		if bundle == "" && !sameKey(vm.Config.KeyId, plan.home) {
-			key, _ := s.keyState(plan.home)
+			key, reason := s.keyState(plan.home)
 			if key == nil {
-				return locatorFault("the key for a new bundle cannot be had: " + keyText(plan.home))
+				return locatorFault(fmt.Sprintf("no bundle can be made under key %s: %s", keyText(plan.home), reason))
 			}
 			bundle = s.bundle(plan.home, key, s.derived(s.mint("data key")))
 		}

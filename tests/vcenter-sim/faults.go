@@ -21,6 +21,25 @@ type faults struct {
 	mu   sync.Mutex
 	list []*ordered
 	http []*orderedHTTP
+	slow []*slowTask
+}
+
+// slowTask makes tasks of a method take their time: their state is queued until then.
+type slowTask struct {
+	method string
+	left   int
+	wait   time.Duration
+}
+
+// slowness takes the next one of a method. The lock of the simulator is held.
+func (f *faults) slowness(method string) time.Duration {
+	for _, one := range f.slow {
+		if one.left > 0 && one.method == method {
+			one.left--
+			return one.wait
+		}
+	}
+	return 0
 }
 
 // ordered is a fault of a SOAP method.

@@ -89,6 +89,8 @@ type wanted struct {
 	template     bool
 	tracking     bool
 	mode         string
+	sharing      string
+	firstClass   bool
 }
 
 func (s *sim) usualMachines() error {
@@ -194,7 +196,10 @@ func (s *sim) devicesOf(w wanted) []types.BaseVirtualDeviceConfigSpec {
 		}
 		disk := &types.VirtualDisk{CapacityInBytes: bytes, CapacityInKB: bytes / 1024}
 		disk.Key, disk.ControllerKey, disk.UnitNumber = int32(-200-i), -101, &unit
-		backing := &types.VirtualDiskFlatVer2BackingInfo{DiskMode: w.mode, ThinProvisioned: types.NewBool(true)}
+		backing := &types.VirtualDiskFlatVer2BackingInfo{DiskMode: w.mode, ThinProvisioned: types.NewBool(true), Sharing: w.sharing}
+		if w.firstClass {
+			disk.VDiskId = &types.ID{Id: s.derivedUUID(w.name + "/fcd")}
+		}
 		disk.Backing = backing
 		one := &types.VirtualDeviceConfigSpec{Operation: add, FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate, Device: disk}
 		if policy := nth(w.diskPolicies, i); policy != "" {

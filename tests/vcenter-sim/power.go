@@ -47,7 +47,11 @@ func (s *sim) boot(vm *simulator.VirtualMachine) types.BaseMethodFault {
 	}
 	if len(required.RequiredKey) > 0 {
 		m.nvram, m.nvramContent = "locked", ""
+		vm.Runtime.CryptoState = "locked"
 		return said(required, "msg.encryption.keyRequired", "The virtual machine is locked: its key is not available.")
+	}
+	if vm.Config.KeyId != nil {
+		vm.Runtime.CryptoState = "unlocked"
 	}
 	if err := s.bootNVRAM(vm, dataKey); err != nil {
 		return &types.FileFault{File: nvramOf(vm)}

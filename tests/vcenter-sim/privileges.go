@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
@@ -12,6 +14,40 @@ type denial struct {
 	object    string
 	// Whether calls that need it fail too; else only the question is answered with no.
 	calls bool
+}
+
+// laterPrivileges are ids that the administrator's role of the stock simulator, an old one, has not.
+var laterPrivileges = []string{
+	"Cryptographer.Access", "Cryptographer.AddDisk", "Cryptographer.Clone", "Cryptographer.Decrypt", "Cryptographer.Encrypt",
+	"Cryptographer.EncryptNew", "Cryptographer.ManageKeys", "Cryptographer.ManageKeyServers", "Cryptographer.Recrypt",
+	"Cryptographer.ReadKeyServersInfo", "Cryptographer.RegisterHost", "Cryptographer.RegisterVM",
+	"StorageProfile.View", "StorageProfile.Update", "VirtualMachine.Provisioning.PutVmFiles",
+}
+
+func authorization() *simulator.AuthorizationManager {
+	content := simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content
+	return simulator.Map.Get(*content.AuthorizationManager).(*simulator.AuthorizationManager)
+}
+
+// listPrivileges fills privilegeList, which the stock simulator leaves empty. Key providers cannot be read by their own
+// privilege before 7.0: then the id is not known.
+func (s *sim) listPrivileges() {
+	manager := authorization()
+	var ids []string
+	for _, role := range manager.RoleList {
+		if role.Name == "Admin" {
+			ids = role.Privilege
+		}
+	}
+	seen := map[string]bool{}
+	for _, id := range append(append([]string{}, ids...), laterPrivileges...) {
+		if seen[id] || (id == "Cryptographer.ReadKeyServersInfo" && newer("7.0", s.options.apiVersion)) {
+			continue
+		}
+		seen[id] = true
+		at := strings.LastIndex(id, ".")
+		manager.PrivilegeList = append(manager.PrivilegeList, types.AuthorizationPrivilege{PrivId: id, Name: id[at+1:], PrivGroupName: id[:at], OnParent: false})
+	}
 }
 
 func (s *sim) granted(privilege string, on types.ManagedObjectReference) bool {
@@ -29,10 +65,8 @@ func (s *sim) hasPrivilegeOnEntities(c *call) *reply {
 		return fault(&types.InvalidArgument{InvalidProperty: "sessionId"})
 	}
 	known := map[string]bool{}
-	if manager, ok := simulator.Map.Get(*simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.AuthorizationManager).(*simulator.AuthorizationManager); ok {
-		for _, privilege := range manager.PrivilegeList {
-			known[privilege.PrivId] = true
-		}
+	for _, privilege := range authorization().PrivilegeList {
+		known[privilege.PrivId] = true
 	}
 	response := &types.HasPrivilegeOnEntitiesResponse{}
 	for _, entity := range request.Entity {

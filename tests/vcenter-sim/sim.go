@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
@@ -34,6 +35,7 @@ type sim struct {
 	denied   []denial
 	faults   faults
 	calls    []string
+	plans    []*scheduled
 	minted   int
 }
 
@@ -64,6 +66,7 @@ func newSim(o options) (*sim, error) {
 	instance := simulator.NewServiceInstance(vpx.ServiceContent, vpx.RootFolder)
 	instance.Content.About.InstanceUuid = o.instanceUUID
 	instance.Content.About.ApiVersion = o.apiVersion
+	instance.Content.About.Version = strings.Join(strings.Split(o.apiVersion+".0.0", ".")[:3], ".")
 	service := simulator.New(instance)
 	service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(o.user, o.password)}
 	service.RegisterSDK(pbmsim.New())
@@ -86,6 +89,7 @@ func newSim(o options) (*sim, error) {
 		return nil, err
 	}
 	s.client = client
+	s.listPrivileges()
 	if err := s.buildInventory(); err != nil {
 		return nil, err
 	}

@@ -19,36 +19,44 @@ func (s *sim) createSnapshot(c *call) *reply {
 		if vm == nil {
 			return nil, &types.ManagedObjectNotFound{Obj: c.this}
 		}
-		request := c.body.(*types.CreateSnapshot_Task)
-		if vm.Config.Template {
-			return nil, &types.NotSupported{}
-		}
-		s.stun(vm)
-		before := s.stateFiles(vm)
-		response := &methods.CreateSnapshot_TaskBody{}
-		if f := s.ask(&methods.CreateSnapshot_TaskBody{Req: request}, response); f != nil {
-			return nil, f.VimFault().(types.BaseMethodFault)
-		}
-		result, f := finished(response.Res.Returnval)
+		ref, f := s.takeSnapshot(vm, c.body.(*types.CreateSnapshot_Task))
 		if f != nil {
 			return nil, f
 		}
-		ref := result.(types.ManagedObjectReference)
-		snapshot := snapshotOf(ref)
-		snapshot.Config = types.VirtualMachineConfigInfo{}
-		copied(vm.Config, &snapshot.Config)
-		if err := s.branch(vm); err != nil {
-			return nil, &types.FileFault{File: err.Error()}
-		}
-		m := s.machine(vm)
-		for name := range s.stateFiles(vm) {
-			if !before[name] {
-				m.stateFiles[ref.Value] = name
-			}
-		}
-		s.relist(vm)
 		return ref, nil
 	})
+}
+
+func (s *sim) takeSnapshot(vm *simulator.VirtualMachine, request *types.CreateSnapshot_Task) (types.ManagedObjectReference, types.BaseMethodFault) {
+	none := types.ManagedObjectReference{}
+	if vm.Config.Template {
+		return none, &types.NotSupported{}
+	}
+	s.stun(vm)
+	before := s.stateFiles(vm)
+	response := &methods.CreateSnapshot_TaskBody{}
+	if f := s.ask(&methods.CreateSnapshot_TaskBody{Req: request}, response); f != nil {
+		return none, f.VimFault().(types.BaseMethodFault)
+	}
+	result, f := finished(response.Res.Returnval)
+	if f != nil {
+		return none, f
+	}
+	ref := result.(types.ManagedObjectReference)
+	snapshot := snapshotOf(ref)
+	snapshot.Config = types.VirtualMachineConfigInfo{}
+	copied(vm.Config, &snapshot.Config)
+	if err := s.branch(vm); err != nil {
+		return none, &types.FileFault{File: err.Error()}
+	}
+	m := s.machine(vm)
+	for name := range s.stateFiles(vm) {
+		if !before[name] {
+			m.stateFiles[ref.Value] = name
+		}
+	}
+	s.relist(vm)
+	return ref, nil
 }
 
 // stateFiles lists the .vmsn files of a VM: the stock simulator makes one per snapshot, and would not find it again in

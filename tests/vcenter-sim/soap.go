@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -98,9 +99,7 @@ func (s *sim) soap(w http.ResponseWriter, r *http.Request) {
 	if before == faultTaken {
 		return
 	}
-	s.mu.Lock()
 	answer := s.answer(c, parsed.Header.Cookie, typeFunc)
-	s.mu.Unlock()
 	if before == faultLoses {
 		reset(w)
 		return
@@ -108,8 +107,20 @@ func (s *sim) soap(w http.ResponseWriter, r *http.Request) {
 	s.send(w, c, answer)
 }
 
-// answer is the walk of a call, with the lock held.
-func (s *sim) answer(c *call, headerCookie string, typeFunc func(string) (reflect.Type, bool)) *reply {
+// answer is the walk of a call. Only a wait for updates gives the lock away: it would stop everybody else.
+func (s *sim) answer(c *call, headerCookie string, typeFunc func(string) (reflect.Type, bool)) (answer *reply) {
+	s.mu.Lock()
+	locked := true
+	defer func() {
+		// What the stock simulator stumbles over is an answer too, and not the end of the test's vCenter.
+		if stumbled := recover(); stumbled != nil {
+			text := fmt.Sprint(stumbled)
+			answer = &reply{fault: simulator.Fault(text, &types.SystemError{Reason: text})}
+		}
+		if locked {
+			s.mu.Unlock()
+		}
+	}()
 	s.runScheduled(c.name)
 	s.calls = append(s.calls, c.name)
 	if f := s.authenticate(c, headerCookie); f != nil {
@@ -117,6 +128,9 @@ func (s *sim) answer(c *call, headerCookie string, typeFunc func(string) (reflec
 	}
 	if err := checkOrder(c.raw, c.name, reflect.TypeOf(c.body).Elem(), typeFunc); err != nil {
 		return &reply{fault: simulator.Fault(err.Error(), &types.InvalidRequest{})}
+	}
+	if f := s.unsupported(c); f != nil {
+		return &reply{fault: f}
 	}
 	if f := s.denial(c); f != nil {
 		return &reply{fault: f}
@@ -126,6 +140,10 @@ func (s *sim) answer(c *call, headerCookie string, typeFunc func(string) (reflec
 	}
 	if own, ok := s.methods[c.name]; ok {
 		return own(c)
+	}
+	if strings.HasPrefix(c.name, "WaitForUpdates") {
+		s.mu.Unlock()
+		locked = false
 	}
 	return s.passOn(c)
 }
@@ -157,10 +175,23 @@ func (s *sim) task(c *call, work func() (types.AnyType, types.BaseMethodFault)) 
 	task := simulator.CreateTask(c.this, strings.ToLower(name[:1])+name[1:], func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		return work()
 	})
-	ref := task.Run()
-	if task.Info.Error != nil {
-		task.Info.Error.LocalizedMessage = messageOf(task.Info.Error.Fault)
+	run := func() {
+		task.Run()
+		if task.Info.Error != nil {
+			task.Info.Error.LocalizedMessage = messageOf(task.Info.Error.Fault)
+		}
 	}
+	if wait := s.faults.slowness(c.name); wait > 0 {
+		go func() {
+			time.Sleep(wait)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			run()
+		}()
+	} else {
+		run()
+	}
+	ref := task.Self
 	return &reply{bytes: []byte(fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>
 <soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body><%sResponse xmlns="urn:vim25"><returnval type="Task">%s</returnval></%sResponse></soapenv:Body></soapenv:Envelope>`, c.name, ref.Value, c.name))}
 }

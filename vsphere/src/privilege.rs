@@ -174,7 +174,13 @@ fn known_privileges(session: &Session) -> Result<BTreeSet<String>, InventoryErro
     let manager = &session.content().authorization_manager;
     let properties = properties_of(session, manager, &["privilegeList"])?;
     let list = properties.require("privilegeList")?;
-    Ok(list.children().iter().filter_map(|privilege| privilege.text_at("privId")).map(str::to_owned).collect())
+    let known: BTreeSet<String> =
+        list.children().iter().filter_map(|privilege| privilege.text_at("privId")).map(str::to_owned).collect();
+    // Every right would be unknown and none missing: no answer is better than that one.
+    if known.is_empty() {
+        return Err(properties.senseless("privilegeList", "").into());
+    }
+    Ok(known)
 }
 
 fn granted(
