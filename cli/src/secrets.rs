@@ -17,6 +17,8 @@ use crate::{exit::Exit, failure::Failure, terminal};
 pub const PASSWORD_VARIABLE: &str = "STRONGROOM_PASSWORD";
 /// The same of the repository that is copied from.
 pub const FROM_PASSWORD_VARIABLE: &str = "STRONGROOM_FROM_PASSWORD";
+/// The same of the vCenter's user.
+pub const VCENTER_PASSWORD_VARIABLE: &str = "STRONGROOM_VCENTER_PASSWORD";
 /// More than any password, key file or recovery key has.
 const SECRET_BYTES_MAX: u64 = 65_536;
 /// zxcvbn's scale is 0 to 4; 3 is "safely unguessable" against an offline attack on a slow hash.
@@ -122,6 +124,34 @@ pub fn choose_from(flags: &SecretFlags) -> Result<SecretSource, Failure> {
             ..failure
         }),
         other => other,
+    }
+}
+
+/// The password of the vCenter's user: its own flags and variables.
+pub fn read_vcenter_password(flags: &SecretFlags) -> Result<(Zeroizing<String>, Vec<String>), Failure> {
+    let variable = |name: &str| {
+        let name = name.strip_prefix(PASSWORD_VARIABLE).map(|rest| format!("{VCENTER_PASSWORD_VARIABLE}{rest}"))?;
+        env::var(name).ok().filter(|value| !value.is_empty())
+    };
+    let source = match choose(flags, &variable, terminal::can_ask()) {
+        Ok(SecretSource::PasswordVariable(_)) => SecretSource::PasswordVariable(VCENTER_PASSWORD_VARIABLE),
+        Err(failure) => {
+            return Err(Failure {
+                what: format!("the vCenter's user: {}", failure.what),
+                advice: "--vcenter-password-file FILE, or STRONGROOM_VCENTER_PASSWORD_FILE".to_owned(),
+                ..failure
+            });
+        }
+        Ok(SecretSource::Prompt) => {
+            return terminal::ask_password("vCenter password: ").map(|typed| (typed, Vec::new()));
+        }
+        Ok(other) => other,
+    };
+    match read(&source, false)? {
+        Secret { secret: SlotSecret::Password(password), warnings } => Ok((password, warnings)),
+        Secret { .. } => {
+            Err(Failure::invalid("a vCenter is logged in to by a password", "--vcenter-password-file FILE"))
+        }
     }
 }
 
@@ -258,6 +288,7 @@ fn run(line: &str) -> Result<Zeroizing<String>, Failure> {
         .args(arguments)
         .env_remove(PASSWORD_VARIABLE)
         .env_remove(FROM_PASSWORD_VARIABLE)
+        .env_remove(VCENTER_PASSWORD_VARIABLE)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     let output = child.output().map_err(|error| failed(format!("the password command cannot be run: {error}")))?;

@@ -80,7 +80,7 @@ impl Default for SessionPace {
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// User or password.
-    #[error("vcenter {server}: login as {user} refused ({fault}); check user and password")]
+    #[error("vcenter {server}: login as {user} refused ({fault})")]
     Refused {
         /// The server.
         server: Endpoint,

@@ -7,6 +7,7 @@ mod copy;
 mod global;
 mod not_built;
 mod retention;
+mod vsphere;
 
 use std::{ffi::OsString, io::Write};
 
@@ -22,6 +23,10 @@ pub use commands::{
 pub use copy::{CopyArgs, FromArgs};
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
 pub use retention::{ForgetArgs, HoldArgs, PruneArgs, ReleaseArgs, RetentionCommand};
+pub use vsphere::{
+    CleanupArgs, DiskAccessArgs, DoctorArgs, EncryptionChoice, InventoryArgs, PlanArgs, QuiesceChoice, VcenterArgs,
+    VsphereArgs, VsphereBackupArgs, VsphereCommand, VsphereRestoreArgs, WishArgs,
+};
 
 use crate::{exit::Exit, failure::Failure};
 
@@ -72,6 +77,8 @@ pub enum Command {
     /// Forget, hold, release, prune.
     #[command(flatten)]
     Retention(RetentionCommand),
+    /// VMs of a vCenter: check, back up, plan, bring back
+    Vsphere(VsphereArgs),
     /// Key slots: who can open the repository
     Key(KeyArgs),
     /// A tour on a sample VM in a temporary folder
@@ -103,6 +110,7 @@ impl Command {
             Self::Retention(RetentionCommand::Hold(_)) => "hold",
             Self::Retention(RetentionCommand::Release(_)) => "release",
             Self::Retention(RetentionCommand::Prune(_)) => "prune",
+            Self::Vsphere(args) => args.command.word(),
             Self::Key(_) => "key",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -190,6 +198,7 @@ fn command_among(typed: &[&str]) -> &'static str {
         Some("hold") => "hold",
         Some("release") => "release",
         Some("prune") => "prune",
+        Some("vsphere") => vsphere::word_among(typed),
         Some("key") => "key",
         Some("demo") => "demo",
         Some("completions") => "completions",
@@ -258,7 +267,7 @@ mod tests {
     #[test]
     fn words_of_later_versions_end_with_14() {
         for line in [
-            "strongroom vsphere backup web01",
+            "strongroom hooks",
             "strongroom repair",
             "strongroom key rotate",
             "strongroom backup x.img --limit-upload 1M",

@@ -2,11 +2,10 @@
 
 use crate::failure::Failure;
 
-const COMMANDS: [&str; 6] = ["repair", "report", "vsphere", "profiles", "hooks", "mount"];
+const COMMANDS: [&str; 5] = ["repair", "report", "profiles", "hooks", "mount"];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
-const OPTIONS: [&str; 15] = [
-    "--verify-after",
+const OPTIONS: [&str; 13] = [
     "--since-head",
     "--boot",
     "--max-age",
@@ -19,7 +18,6 @@ const OPTIONS: [&str; 15] = [
     "--metrics-file",
     "--copy-chunker-from",
     "--by",
-    "--vm-encryption",
     "--reseal",
 ];
 const VARIABLES: [&str; 6] = [

@@ -18,6 +18,7 @@ mod show;
 mod stats;
 mod verify;
 mod version;
+mod vsphere;
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -102,6 +103,7 @@ pub fn run(args: &Args) -> Result<Done, Failure> {
         Command::Retention(RetentionCommand::Hold(args)) => forget::hold(global, args),
         Command::Retention(RetentionCommand::Release(args)) => forget::release(global, args),
         Command::Retention(RetentionCommand::Prune(args)) => prune::run(global, args),
+        Command::Vsphere(args) => vsphere::run(global, &args.command),
         Command::Key(key) => key::run(global, &key.command),
         Command::Demo(demo) => demo::run(global, demo),
         Command::Completions(completions) => completions::run(completions),

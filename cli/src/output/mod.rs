@@ -11,6 +11,7 @@ mod results;
 mod retention;
 mod schema;
 mod serve_result;
+mod vsphere;
 
 use std::io::{self, Write};
 
@@ -27,6 +28,10 @@ pub use results::{
 pub use retention::{FateLine, ForgetResult, HeldLine, HoldResult, PruneDoneLine, PrunePlanLine, PruneResult};
 pub use schema::write_schemas;
 pub use serve_result::{ServeResult, ServeUri};
+pub use vsphere::{
+    CheckLine, CleanupResult, DoctorResult, InventoryResult, InventoryVm, PlanLine, PlanResult, VsphereBackupResult,
+    VsphereRestoreResult, VsphereRun,
+};
 
 /// A result: one struct, two forms.
 pub trait Report {

@@ -5,15 +5,16 @@ use std::{fs, io, path::Path};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{
-    BackupResult, CompletionsResult, CopyResult, DemoResult, DiffResult, Envelope, ForgetResult, GenerateResult,
-    HoldResult, InitResult, KeyResult, ListResult, PruneResult, RestoreResult, ServeResult, ShowResult, StatsResult,
-    VerifyResult, VersionResult,
+    BackupResult, CleanupResult, CompletionsResult, CopyResult, DemoResult, DiffResult, DoctorResult, Envelope,
+    ForgetResult, GenerateResult, HoldResult, InitResult, InventoryResult, KeyResult, ListResult, PlanResult,
+    PruneResult, RestoreResult, ServeResult, ShowResult, StatsResult, VerifyResult, VersionResult, VsphereBackupResult,
+    VsphereRestoreResult,
 };
 
 type Make = fn() -> Schema;
 
 /// Command and schema.
-const SCHEMAS: [(&str, Make); 20] = [
+const SCHEMAS: [(&str, Make); 26] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
     ("copy", schema::<CopyResult>),
@@ -34,6 +35,12 @@ const SCHEMAS: [(&str, Make); 20] = [
     ("strongroom", schema::<()>),
     ("verify", schema::<VerifyResult>),
     ("version", schema::<VersionResult>),
+    ("vsphere.backup", schema::<VsphereBackupResult>),
+    ("vsphere.cleanup", schema::<CleanupResult>),
+    ("vsphere.doctor", schema::<DoctorResult>),
+    ("vsphere.inventory", schema::<InventoryResult>),
+    ("vsphere.plan", schema::<PlanResult>),
+    ("vsphere.restore", schema::<VsphereRestoreResult>),
 ];
 
 fn schema<R: JsonSchema>() -> Schema {

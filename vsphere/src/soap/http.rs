@@ -87,9 +87,7 @@ impl fmt::Display for Endpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// Another certificate than the pinned one: another server, or a renewed certificate.
-    #[error(
-        "vcenter {server}: certificate SHA-256 is {found}, pinned is {pinned}; if it was renewed: --vcenter-thumbprint {found}"
-    )]
+    #[error("vcenter {server}: certificate SHA-256 is {found}, pinned is {pinned}")]
     Certificate {
         /// The server.
         server: Endpoint,

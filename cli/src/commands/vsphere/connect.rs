@@ -9,7 +9,7 @@ use std::{
 
 use vsphere::{
     Credentials, LoginError, Password, Session, SessionPace,
-    soap::{Endpoint, Thumbprint, first_sight},
+    soap::{CallError, Endpoint, Thumbprint, TransportError, first_sight},
 };
 
 use crate::{
@@ -65,9 +65,12 @@ pub fn connect(global: &GlobalArgs, args: &VcenterArgs) -> Result<Connected, Fai
 
 fn login_failure(error: &LoginError, endpoint: &Endpoint) -> Failure {
     let failure = Failure::of(error, error.kind(), format!("vcenter {endpoint}"));
-    match error.advice() {
-        Some(advice) => failure.with_advice(advice),
-        None => failure,
+    match error {
+        LoginError::Refused { .. } => failure.with_advice("check user and password"),
+        LoginError::Call(CallError::Transport(TransportError::Certificate { found, .. })) => {
+            failure.with_advice(format!("if it was renewed: --vcenter-thumbprint {found}"))
+        }
+        LoginError::Call(_) | LoginError::NoVcenter { .. } => failure,
     }
 }
 
@@ -90,7 +93,12 @@ impl Pins {
         let path = self.path(endpoint);
         match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map(Some).map_err(|error| {
-                Failure::new(Exit::Failed, error, path.display(), "give --vcenter-thumbprint: it replaces what is there")
+                Failure::new(
+                    Exit::Failed,
+                    error,
+                    path.display(),
+                    "give --vcenter-thumbprint: it replaces what is there",
+                )
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(wrong(&error, &path)),

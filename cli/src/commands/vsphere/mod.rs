@@ -1,0 +1,24 @@
+//! `strongroom vsphere`: VMs of a vCenter are checked, backed up, planned and brought back.
+
+mod connect;
+mod doctor;
+mod inventory;
+mod plan;
+mod restore;
+
+use super::Done;
+use crate::{
+    args::{GlobalArgs, VsphereCommand},
+    failure::Failure,
+};
+
+/// Runs a command against a vCenter.
+pub fn run(global: &GlobalArgs, command: &VsphereCommand) -> Result<Done, Failure> {
+    match command {
+        VsphereCommand::Doctor(args) => doctor::run(global, args),
+        VsphereCommand::Inventory(args) => inventory::run(global, args),
+        VsphereCommand::Plan(args) => plan::run(global, args),
+        VsphereCommand::Restore(args) => restore::run(global, args),
+        VsphereCommand::Backup(_) | VsphereCommand::Cleanup(_) => Err(Failure::not_built("vsphere")),
+    }
+}
