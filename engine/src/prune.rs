@@ -13,13 +13,17 @@ mod error;
 mod fence;
 mod mark;
 mod needed;
+mod notes;
 mod orphans;
 mod plan;
 mod repack;
 mod report;
+mod sorted;
 mod survey;
 mod sweep;
 
+#[cfg(test)]
+mod notes_tests;
 #[cfg(test)]
 mod tests;
 
