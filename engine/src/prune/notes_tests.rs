@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::tests::{AT_ONCE, Bench, noise, parts};
-use super::*;
+use super::{
+    tests::{AT_ONCE, Bench, noise, parts, secret},
+    *,
+};
 use crate::{
     index::IndexEntry,
     monitor::Silent,
+    repository::open_writer,
     store::{NameKind, counting::CountingStore},
 };
 
@@ -21,7 +24,7 @@ fn registered(bench: &Bench) -> HashSet<PackName> {
 fn packs_read_by_prune(bench: &Bench) -> HashSet<PackName> {
     let store = CountingStore::new(&bench.store);
     let over = Arc::clone(&store) as Arc<dyn Store>;
-    let mut writer = crate::repository::open_writer(bench.environment_over(over), &super::tests::secret()).unwrap();
+    let mut writer = open_writer(bench.environment_over(over), &secret()).unwrap();
     prune(&mut writer, &NO_REPACK, &Silent).unwrap();
     let pack_of = |name: &Name| match name.kind() {
         NameKind::Pack(pack) => Some(pack),
