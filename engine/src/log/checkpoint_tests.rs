@@ -17,7 +17,7 @@ use crate::{
 };
 
 const DAY: u64 = 24 * 3_600_000;
-const NOW: FixedClock = FixedClock::new(1000);
+static NOW: FixedClock = FixedClock::new(1000);
 
 fn keys() -> Arc<Keyring> {
     Arc::new(Keyring::new(&RepositoryKeys::generate([1; 32]), RepositoryId::from_bytes([2; 16])))
@@ -262,10 +262,13 @@ fn entries(bench: &Bench, numbers: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>
     numbers.map(|number| bench.bytes(&Name::log(number))).collect()
 }
 
+/// Makes a checkpoint that is wrong for a log of 300 entries.
+type Lie = fn(&mut Bench) -> Checkpoint;
+
 #[test]
 fn a_checkpoint_that_lies_is_not_believed_and_is_found() {
     // Whoever holds the keys can write a checkpoint that says anything.
-    let lies: [(&str, fn(&mut Bench) -> Checkpoint); 9] = [
+    let lies: [(&str, Lie); 9] = [
         ("another state", |bench| {
             let parts = vec![put_part(bench, 1, &entries(bench, 1..=300))];
             Checkpoint { at: 300, digest: Digest::from_bytes([7; 32]), parts }

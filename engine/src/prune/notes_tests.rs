@@ -84,7 +84,7 @@ fn damaged_notes_cost_time_and_never_a_needed_pack() {
                 0 => bytes.clear(),
                 1 => bytes.truncate(length / 2),
                 2 => bytes.fill(0),
-                _ => (0..length).filter(|at| (*at as u64 + round) % 97 == 0).for_each(|at| bytes[at] ^= 0x41),
+                _ => (0..length).filter(|at| (*at as u64 + round).is_multiple_of(97)).for_each(|at| bytes[at] ^= 0x41),
             }
             std::fs::write(&path, bytes).unwrap();
         }

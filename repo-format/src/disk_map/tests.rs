@@ -238,9 +238,9 @@ fn a_map_whose_place_is_not_known_is_read_all_the_same_but_not_one_that_fits_now
         let chunk = MetadataChunk::new(MetadataKind::SegmentMap, payload);
         assert!(SegmentMap::decode_anywhere(&chunk, &CHUNKING).is_err(), "{payload:?}");
     }
-    let node = MapNode { level: 2, children: vec![None, Some(ChunkId::from_bytes([1; 32]))] };
+    let node = MapNode { level: 2, children: vec![None, Some(chunk_id(1))] };
     assert_eq!(MapNode::decode_anywhere(&node.encode(), 2), Ok(node.clone()));
     assert_eq!(damage(MapNode::decode_anywhere(&node.encode(), 1)), "level");
-    let wide = MapNode { level: 2, children: vec![Some(ChunkId::from_bytes([1; 32])); 257] };
+    let wide = MapNode { level: 2, children: vec![Some(chunk_id(1)); 257] };
     assert_eq!(damage(MapNode::decode_anywhere(&wide.encode(), 2)), "children");
 }
