@@ -13,7 +13,7 @@ done --reps times, from a copy of the repository each time.
 With --images (of make_images: vm1.base.raw, vm1.night1.raw, vm1.night1.cbt.json …) night 1 alone is measured, --reps times,
 each from a copy of the repository as it is after the first backup.
 
-Programs take turns. Seconds are less those of `list` on the repository (opening it), once for each command of a step. Writes OUT/changed_nights.json and .md; ends
+Programs take turns. Seconds are less those of `list` on the empty repository (opening it), once for each command of a step. Writes OUT/changed_nights.json and .md; ends
 with 1 if a line of the table is missed, 2 if a program failed.
 """
 import argparse, json, os, random, shutil, statistics, subprocess, sys, time, tomllib
@@ -71,12 +71,11 @@ class Nightly(Program):
         subprocess.run(["cp", "-a", self.keep, self.folder], check=True)
         self.stored = tree_bytes(self.repo)
         warm(self.repo)
-        self.step("list", self.commands["list"])
 
     def net(self, step):
-        """Medians of wall seconds: the step less `list`, for each time that it opens the repository."""
+        """Medians of wall seconds: the step less `list` on the empty repository, for each time that it opens the repository."""
         walls, opens = self.values(step, "wall"), self.commands.get("forget_opens", 1) if step == "forget" else 1
-        return statistics.median(walls) - opens * statistics.median(self.values("list", "wall")) if walls else None
+        return statistics.median(walls) - opens * statistics.median(self.values("empty list", "wall")) if walls else None
 
 
 class MadeDisk:
@@ -140,8 +139,7 @@ def measure_images(programs, args):
     folder = Path(args.images).resolve()
     for program in programs:
         if program.failed: continue
-        program.fresh()
-        program.step("init", program.commands["init"])
+        program.begin()
         program.store("full", folder / "vm1.base.raw", folder / "vm1.base.alloc.json", "base")
         program.save()
 
@@ -160,18 +158,16 @@ def measure_nights(programs, args):
     disk = MadeDisk(made, args.size * MIB, args.share, args.seed)
     for program in programs:
         if program.failed: continue
-        program.fresh()
-        program.step("init", program.commands["init"])
+        program.begin()
     each(programs, 0, lambda program: program.store("full", disk.image, disk.areas, "base"))
     for night in range(1, args.nights + 1):
         disk.night()
-        if night % 3 == 0: each(programs, night, lambda program: program.step("list", program.commands["list"]))
         each(programs, night, lambda program: program.store("night", disk.image, disk.areas, f"night{night}"))
     each(programs, 0, lambda program: program.save())
 
     def forget(program):
         program.again()
-        program.step("forget", program.commands["forget"])
+        program.step("forget", program.commands["forget"], gone=args.nights + 1 - 7)
         shutil.rmtree(program.folder)
 
     for rep in range(args.reps): each(programs, rep, forget)
@@ -216,7 +212,7 @@ def table(programs, lines, args):
         if program.failed:
             out.append(f"| {program.name} | {program.version or 'not there'} | failed |")
             continue
-        row = [program.name, program.version, f"{statistics.median(program.values('list', 'wall')):.2f}"]
+        row = [program.name, program.version, f"{statistics.median(program.values('empty list', 'wall')):.2f}"]
         for step in steps:
             walls = program.values(step, "wall")
             median = lambda key: statistics.median(program.values(step, key))
@@ -234,7 +230,7 @@ def main():
     parser.add_argument("--programs", help="comma-separated, of nights.toml (default: all that are there)")
     parser.add_argument("--size", type=int, default=1024, help="MiB of the made disk"); parser.add_argument("--nights", type=int, default=30)
     parser.add_argument("--share", type=float, default=.02, help="of the made disk that changes in a night"); parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--reps", type=int, default=3); parser.add_argument("--out", default="results")
+    parser.add_argument("--reps", type=int, default=3); parser.add_argument("--list-reps", type=int, default=3); parser.add_argument("--out", default="results")
     parser.add_argument("--work", default="nights-work", help="repositories; on the disk to measure")
     args = parser.parse_args()
     shutil.rmtree(args.work, ignore_errors=True)
