@@ -143,7 +143,7 @@ fn a_night_knows_what_changed_and_leaves_no_snapshot() {
     vcenter.ctl("expire");
     let (read, base) = night("r2", Some(&base));
     let ToRead::Changed(areas) = read else { panic!("{read:?}") };
-    assert_eq!(areas.ranges(), [131_072..196_608]);
+    assert_eq!((areas.ranges().len(), &areas.ranges()[0]), (1, &(131_072..196_608)));
     assert_eq!(session.login_number(), 2);
     vcenter.ctl("ctkreset?vm=clear01");
     let (read, _) = night("r3", Some(&base));
