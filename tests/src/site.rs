@@ -107,9 +107,7 @@ impl Site {
 
     /// Starts the program.
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = self.command(args);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Running { child, line: format!("strongroom {}", args.join(" ")) }
+        Running::of(&mut self.command(args), format!("strongroom {}", args.join(" ")))
     }
 
     /// Backs up one image as `vm`; its result.
@@ -174,6 +172,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts `command`, which is told as `line`.
+    pub fn of(command: &mut Command, line: String) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { child, line }
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -23,4 +23,5 @@ mod two_at_once;
 mod vcenter_sim;
 mod vddk;
 mod vm_home;
+mod vsphere_backup;
 mod vsphere_client;
