@@ -11,6 +11,7 @@ mod inventory;
 mod journal;
 mod key_provider;
 mod policy;
+pub mod preflight;
 mod privilege;
 mod properties;
 pub mod recovery;
