@@ -133,7 +133,7 @@ fn a_sound_vcenter_has_every_check_and_none_that_is_bad_and_is_as_it_was() {
     found.says("P5", "ok", "enc01", &["kms-prod/key-enc01", "1 of 1 disks"]);
     found.says("P5", "ok", "tpm01", &["kms-prod/key-tpm01", "vTPM", "0 of 1 disks"]);
     found.says("P5", "ok", "two01", &["2 of 2 disks"]);
-    found.says("P9", "ok", "kms-dr/key-two01-b", &["disk of two01 disk1"]);
+    found.says("P9", "ok", "kms-dr/key-two01-b", &["two01 disk1"]);
     assert_eq!(found.checks.iter().filter(|check| text(check, "id") == "P9").count(), 5, "a line a key");
     found.says("P12", "note", "tmpl01", &["template", "left out"]);
     assert_eq!(vcenter.ctl("state"), before);

@@ -24,10 +24,10 @@ impl Use {
     fn text(&self) -> String {
         let part = |word: &str, of: &[String]| match of {
             [] => None,
-            [one] => Some(format!("{word} of {one}")),
-            [first, rest @ ..] => Some(format!("{word} of {first} and {} more", rest.len())),
+            [one] => Some(format!("{word}{one}")),
+            [first, rest @ ..] => Some(format!("{word}{first} and {} more", rest.len())),
         };
-        let parts = [part("home", &self.homes), part("disk", &self.disks)];
+        let parts = [part("home of ", &self.homes), part("", &self.disks)];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
