@@ -266,6 +266,11 @@ pub fn backup(
         match back_up_once(session, job, options, monitor, started_ms) {
             // Its finished packs are adopted by the next session, so little is stored twice.
             Err(BackupError::Session(error)) if error.is_superseded() && tries < SESSIONS_MAX => tries += 1,
+            Ok(report) => {
+                writer.leave_checkpoint();
+                writer.remember_head();
+                return Ok(BackupReport { head: writer.head(), ..report });
+            }
             result => return result,
         }
     }

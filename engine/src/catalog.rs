@@ -112,6 +112,11 @@ impl Catalog {
         self.folder.join("runs")
     }
 
+    /// Where prunes keep what maps name.
+    pub(crate) fn notes_folder(&self) -> PathBuf {
+        self.folder.join("notes")
+    }
+
     /// All runs that open, and their rows; one that does not is forgotten, its packs are indexed again.
     pub(crate) fn index(&self, keys: &Keyring) -> Result<(Index, Vec<RunRow>), CatalogError> {
         let mut rows = self.run_rows()?;

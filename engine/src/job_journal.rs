@@ -50,6 +50,16 @@ impl JobJournal {
         Ok(paths.into_iter().filter_map(|path| locked(&path)).collect())
     }
 
+    /// Whether a job of that name began here and still lives.
+    pub fn is_alive(state: &StateFolder, repository: &RepositoryId, name: &str) -> Result<bool, StateFolderError> {
+        let path = state.folder(repository, FOLDER)?.join(name).with_extension(ENDING);
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(wrong("open", &path, error)),
+            Ok(file) => Ok(flock(&file, FlockOperation::NonBlockingLockShared).is_err()),
+        }
+    }
+
     /// What the job is called.
     pub fn name(&self) -> &str {
         &self.name
@@ -116,7 +126,9 @@ mod tests {
         let mut living = JobJournal::begin(&state, &repository, "run-1").unwrap();
         living.append("intended snapshot").unwrap();
         assert!(JobJournal::of_dead_jobs(&state, &repository).unwrap().is_empty());
+        assert!(JobJournal::is_alive(&state, &repository, "run-1").unwrap());
         drop(living);
+        assert!(!JobJournal::is_alive(&state, &repository, "run-1").unwrap());
         let dead = JobJournal::of_dead_jobs(&state, &repository).unwrap();
         assert_eq!(dead[0].name(), "run-1");
         assert_eq!(dead[0].lines().unwrap(), ["intended snapshot"]);

@@ -84,9 +84,9 @@ pub use listing::{
     StreamSummary, Totals, VmStats, diff, disk_extents, list, show, stats,
 };
 pub use log::{
-    Appended, CommitDraft, Log, LogError, LogHead, PackState, PackStatus, PointState, PointStatus, Refusal,
-    SessionState, SessionStatus, SlotState, State, Surveyed, VoidRecord, decide_close, decide_commit, decide_condemn,
-    decide_delete, decide_fence, decide_forget, decide_moved, decide_open, decide_pin,
+    Appended, CheckpointError, CheckpointState, CommitDraft, Log, LogError, LogHead, PackState, PackStatus, PointState,
+    PointStatus, Refusal, SessionState, SessionStatus, SlotState, State, Surveyed, VoidRecord, decide_close,
+    decide_commit, decide_condemn, decide_delete, decide_fence, decide_forget, decide_moved, decide_open, decide_pin,
 };
 pub use map_walk::{Found, MapWalk, Visitor};
 pub use monitor::{Event, Monitor, Silent, Step};

@@ -1,24 +1,29 @@
 //! The prune conductor: space comes back while backups run. No lock, no clock, no waiting (SPEC.md sections 17 and 18).
 //!
 //! ```text
-//! survey at head h ─► choose ─► delete what was condemned before ─► repack ─► confirm ─► condemn ─► (no grace: delete) ─► sweep
+//! survey at head h ─► choose ─► delete what was condemned before ─► repack ─► confirm ─► condemn ─► (no grace: delete) ─► sweep ─► checkpoint
 //! ```
 //!
 //! **Invariant:** a pack leaves only after two entries, each at an exact head: Condemn, when every needed chunk of it has a
 //! confirmed copy in a usable pack that stays; Delete, when a survey finds nothing that lies in it alone.
 
+mod checkpoints;
 mod confirm;
 mod error;
 mod fence;
 mod mark;
 mod needed;
+mod notes;
 mod orphans;
 mod plan;
 mod repack;
 mod report;
+mod sorted;
 mod survey;
 mod sweep;
 
+#[cfg(test)]
+mod notes_tests;
 #[cfg(test)]
 mod tests;
 
@@ -134,6 +139,8 @@ fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor
         swept.bytes += second.bytes;
         swept.retained += second.retained;
     }
+    writer.leave_checkpoint();
+    checkpoints::remove_superseded(writer, &mut problems)?;
     writer.remember_head();
     Ok(PruneReport {
         plan,

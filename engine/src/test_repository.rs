@@ -269,7 +269,7 @@ impl TestRepository {
     /// Every object that a check should know about.
     pub(crate) fn names(&self) -> Vec<Name> {
         let mut names = vec![Name::config(), Name::config_copy()];
-        for prefix in [Prefix::Keys, Prefix::Packs, Prefix::Log] {
+        for prefix in [Prefix::Keys, Prefix::Packs, Prefix::Log, Prefix::CheckpointParts] {
             self.store
                 .list(prefix, &mut |listed| {
                     names.push(listed.name);

@@ -13,12 +13,14 @@
 //! | streams and disk maps | `stream`, `disk_map` | 12, 13 |
 //! | restore points and VM homes | `restore_point`, `vm_home` | 14, 15 |
 //! | the log | `log_entry`, `record` | 16 |
+//! | copies of the log, digest of a state | `checkpoint` | 23 |
 //!
 //! **Invariant:** no files, sockets, clock or randomness: random bytes and times are arguments.
 //! **Invariant:** no input makes this crate panic, and nothing is allocated that the input's own length does not justify.
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod chunk;
 mod chunker;
 mod codec;
@@ -45,6 +47,9 @@ mod zstd_frame;
 #[cfg(test)]
 mod test_kit;
 
+pub use checkpoint::{
+    CheckpointPart, CheckpointPartBuilder, PART_BYTES_MAX, PART_BYTES_WHOLE, PART_ENTRIES_MAX, StateDigester,
+};
 pub use chunk::{ChunkRef, Class, HashedChunk, MetadataChunk, MetadataKind};
 pub use chunker::{Chunker, RunEnd};
 pub use config::{CONFIG_BYTES, ChunkerKind, Chunking, Config, UnverifiedConfig};

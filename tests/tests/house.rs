@@ -9,7 +9,7 @@ use std::{
 const LINES_MAX: usize = 600;
 
 /// An external crate, and the only places that may name it.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("blake3", &["repo-format/", "engine/src/store/", "engine/src/entropy.rs", "fuzz/src/"]),
     ("aws_lc_rs", &["repo-format/", "vsphere/src/soap/"]),
     ("aes", &["repo-format/"]),
@@ -23,6 +23,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("rustls", &["engine/src/nbd/", "vsphere/src/soap/"]),
     ("ureq", &["vsphere/src/soap/"]),
     ("quick_xml", &["vsphere/src/soap/", "vsphere/src/vm_home/"]),
+    ("libloading", &["vsphere/src/vddk/sys.rs"]),
     ("clap", &["cli/src/args/", "cli/src/main.rs"]),
     ("zxcvbn", &["cli/src/secrets.rs"]),
 ];
@@ -241,17 +242,21 @@ fn nothing_is_put_off() {
 }
 
 #[test]
-fn unsafe_stands_at_one_place_with_its_argument() {
+fn unsafe_stands_where_it_must_and_with_its_argument() {
     for (path, text) in files(&[".rs"]) {
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate() {
             let bare = line.split("//").next().unwrap_or_default();
             let stands =
                 ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|form| bare.contains(form));
+            // The type of a foreign function does nothing.
+            let stands = stands && !bare.contains("unsafe extern \"C\" fn(");
             if !stands || path == "tests/tests/house.rs" {
                 continue;
             }
-            assert!(path.starts_with("engine/src/index/"), "{path}:{} has unsafe", number + 1);
+            let places = ["engine/src/index/", "vsphere/src/vddk/sys.rs", "tests/vddk-stand-in/src/"];
+            let is_place = places.iter().any(|place| path.starts_with(place));
+            assert!(is_place, "{path}:{} has unsafe", number + 1);
             let above = &lines[number.saturating_sub(6)..number];
             assert!(above.iter().any(|line| line.contains("SAFETY:")), "{path}:{}: no SAFETY comment", number + 1);
         }

@@ -141,6 +141,11 @@ impl Journal {
         JobJournal::of_dead_jobs(state, repository)?.into_iter().map(Self::read).collect()
     }
 
+    /// Whether a run that began here still lives.
+    pub fn is_alive(state: &StateFolder, repository: &RepositoryId, run: &str) -> Result<bool, JournalError> {
+        Ok(JobJournal::is_alive(state, repository, run)?)
+    }
+
     fn read(lines: JobJournal) -> Result<Self, JournalError> {
         let mut journal = Self { lines, vcenter: String::new(), next: 0, open: Vec::new() };
         for (at, text) in (1..).zip(journal.lines.lines()?) {

@@ -5,6 +5,7 @@
 pub mod backup;
 mod calls;
 mod changed_blocks;
+mod cleanup;
 mod datastore_file;
 pub mod disk;
 mod inventory;
@@ -30,6 +31,7 @@ pub use changed_blocks::{
     AreaCollector, AreasAnswer, ChangeBase, ChangeId, ChangeIdError, DiskNow, FullReadReason, ToRead, base_for,
     changed_since, ever_written,
 };
+pub use cleanup::{Cleaned, CleanupError, CleanupMode, clean_up};
 pub use datastore_file::{
     DATASTORE_FILE_BYTES_MAX, DatastoreFileError, DatastorePath, DatastorePathError, nvram_places, read_datastore_file,
     read_nvram, search_datastore, write_datastore_file,

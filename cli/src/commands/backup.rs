@@ -1,10 +1,13 @@
 //! `strongroom backup`: all disks of a VM become one restore point, or none.
 
-use std::{num::NonZeroU64, time::Instant};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 use engine::{
-    AuditReport, AuditShare, BackupJob, BackupOptions, ChangedAreas, Changes, DiskReport, HomeSource, HowRead, JobDisk,
-    OnBad, backup, rehearse_backup,
+    AuditReport, AuditShare, BackupJob, BackupOptions, BackupReport, ChangedAreas, Changes, DiskReport, HomeSource,
+    HowRead, JobDisk, OnBad, backup, rehearse_backup,
 };
 use repo_format::{Completeness, Consistency, VmIdentity};
 
@@ -78,37 +81,62 @@ pub fn run(global: &GlobalArgs, args: &BackupArgs) -> Result<Done, Failure> {
 
     let mut done_warnings = opened.warnings.split_off(0);
     done_warnings.extend(warnings);
+    let (about, exit) = warnings_of(&vm, &report);
+    done_warnings.extend(about);
+    let line = RepositoryLine { id: repository, head: HeadLine::of(report.head) };
+    let result = BackupResult { dry_run: args.dry_run, ..result_of(&report, begun.elapsed()) };
+    let result = if args.dry_run { BackupResult { point: None, ..result } } else { result };
+    Ok(Done::with(result).in_repository(line).with_warnings(done_warnings).ending(exit))
+}
+
+/// A backup as it is told.
+pub(super) fn result_of(report: &BackupReport, elapsed: Duration) -> BackupResult {
+    BackupResult {
+        point: Some(report.point.to_string()),
+        number: Some(report.number),
+        vm: report.vm_name.clone(),
+        dry_run: false,
+        disks: report.disks.iter().map(disk_line).collect(),
+        verdict: Some(verdict_line(&report.verdict)),
+        head: HeadLine::of(report.head),
+        stored_bytes: report.stored_bytes,
+        adopted_packs: report.adopted_packs,
+        elapsed_seconds: elapsed.as_secs_f64(),
+    }
+}
+
+/// What a person should know about the disks of a backup, and whether somebody has to look at it.
+pub(super) fn warnings_of(vm: &str, report: &BackupReport) -> (Vec<WarningLine>, Exit) {
+    let mut warnings = Vec::new();
     for bad in report.disks.iter().filter(|disk| disk.bad_bytes > 0) {
         let text =
             format!("{vm} {}: {} bytes could not be read and are recorded as bad extents", bad.name, bad.bad_bytes);
-        done_warnings.push(warning("bad_extents", text));
+        warnings.push(warning("bad_extents", text));
     }
     let mut audit_missed = false;
     for disk in &report.disks {
-        done_warnings.extend(how_warning(&vm, disk));
+        warnings.extend(how_warning(vm, disk));
         audit_missed |= disk.audit.as_ref().is_some_and(|audit| audit.missed_segments > 0);
     }
     let incomplete = report.completeness == Completeness::Incomplete;
     if incomplete {
         let text = format!("point {} is incomplete: it restores {}", report.point, report.verdict);
-        done_warnings.push(warning("incomplete", text));
+        warnings.push(warning("incomplete", text));
     }
-    let head = HeadLine::of(report.head);
-    let line = RepositoryLine { id: repository, head: head.clone() };
-    let result = BackupResult {
-        point: (!args.dry_run).then(|| report.point.to_string()),
-        number: Some(report.number),
-        vm,
-        dry_run: args.dry_run,
-        disks: report.disks.iter().map(disk_line).collect(),
-        verdict: Some(verdict_line(&report.verdict)),
-        head,
-        stored_bytes: report.stored_bytes,
-        adopted_packs: report.adopted_packs,
-        elapsed_seconds: begun.elapsed().as_secs_f64(),
-    };
-    let exit = if incomplete || audit_missed { Exit::Attention } else { Exit::Done };
-    Ok(Done::with(result).in_repository(line).with_warnings(done_warnings).ending(exit))
+    (warnings, if incomplete || audit_missed { Exit::Attention } else { Exit::Done })
+}
+
+/// The share of the audit.
+pub(super) fn audit_share(read_all: bool, choice: Option<AuditChoice>) -> AuditShare {
+    match (read_all, choice) {
+        (true, _) => AuditShare::ALL,
+        (false, None) => AuditShare::default(),
+        (false, Some(AuditChoice(percent))) => match NonZeroU64::new(u64::from(percent)) {
+            None => AuditShare::Off,
+            // At least so many percent.
+            Some(percent) => AuditShare::OneIn(NonZeroU64::new(100 / percent).unwrap_or(NonZeroU64::MIN)),
+        },
+    }
 }
 
 fn disk_line(disk: &DiskReport) -> BackupDisk {
@@ -204,14 +232,6 @@ fn changes(
         return Err(Failure::invalid("--parent names a disk", "name a restore point: its disks go by their names"));
     }
     opened.warnings.extend(chosen.warnings);
-    let audit = match (args.read_all, args.audit) {
-        (true, _) => AuditShare::ALL,
-        (false, None) => AuditShare::default(),
-        (false, Some(AuditChoice(percent))) => match NonZeroU64::new(u64::from(percent)) {
-            None => AuditShare::Off,
-            // At least so many percent.
-            Some(percent) => AuditShare::OneIn(NonZeroU64::new(100 / percent).unwrap_or(NonZeroU64::MIN)),
-        },
-    };
+    let audit = audit_share(args.read_all, args.audit);
     Ok(Changes { parent: chosen.id, areas, audit })
 }

@@ -85,7 +85,7 @@ impl Log {
             repository: self.keys.repository(),
             number,
             previous: self.head.digest,
-            checkpoint: self.state.checkpoint,
+            checkpoint: self.state.newest_checkpoint(),
             attempt: AttemptId::from_bytes(random(entropy)),
         };
         let entry = LogEntry { header, time_ms, records: records.to_vec() };

@@ -1,4 +1,5 @@
-//! Reading the log: entry after entry, until one is absent. A listing is never asked.
+//! Reading the log: entry after entry, until one is absent; most of them from copies, where a checkpoint has some. A listing
+//! is never asked.
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ impl Log {
     ) -> Result<Self, LogError> {
         let mut log = Self::empty(store, keys, config_digest);
         let watched = remembered.map(|head| head.number);
-        let seen = log.replay(watched)?;
+        let copied = log.replay_copies(watched);
+        let seen = log.replay(watched)?.or(copied);
         let next = log.head.number.saturating_add(1);
         for later in [Some(next.saturating_add(1)), watched.filter(|watched| *watched > next)].into_iter().flatten() {
             if log.is_gap(next, later)? {
@@ -42,7 +44,7 @@ impl Log {
 
     pub(super) fn empty(store: Arc<dyn Store>, keys: Arc<Keyring>, config_digest: Digest) -> Self {
         let head = LogHead { number: 0, digest: config_digest };
-        Self { store, keys, head, state: State::new(), voids: Vec::new(), config_digest }
+        Self { store, keys, head, state: State::new(), voids: Vec::new(), config_digest, parts: Vec::new() }
     }
 
     /// Takes in what others have added.

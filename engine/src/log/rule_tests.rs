@@ -424,7 +424,7 @@ fn key_epochs_count_up_by_one() {
 #[test]
 fn checkpoints_and_records_of_newer_programs_are_never_void() {
     let checkpoint = Checkpoint { at: 9, digest: Digest::from_bytes([0; 32]), parts: Vec::new() };
-    assert_eq!(holds(&[], Record::Checkpoint(checkpoint)).checkpoint, 11);
+    assert_eq!(holds(&[], Record::Checkpoint(checkpoint)).newest_checkpoint(), 11);
     assert_eq!(holds(&[], Record::Skipped { kind: 99 }), state());
 }
 

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use repo_format::{
-    ChunkId, Class, Completeness, Digest, LogEntry, PackName, PackOrdinal, Record, SessionId, SlotId, VmIdentity,
+    Checkpoint, ChunkId, Class, Completeness, Digest, LogEntry, PackName, PackOrdinal, Record, SessionId, SlotId,
+    VmIdentity,
 };
 
 use super::rules;
@@ -126,6 +127,20 @@ pub struct SlotState {
     pub last_tested_ms: Option<u64>,
 }
 
+/// A checkpoint: what somebody has said of an earlier state. Nobody believes it (SPEC.md section 23).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointState {
+    /// The entry that says it.
+    pub entry_number: u64,
+    /// Time of that entry.
+    pub time_ms: u64,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+}
+
+/// Checkpoints that are kept in mind: the newest, and the one to fall back to.
+const CHECKPOINTS_KEPT: usize = 2;
+
 /// A record without effect, because it broke a rule at its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("log entry {entry_number}, record {index}: {reason}")]
@@ -151,7 +166,8 @@ pub struct State {
     pub(super) slots: BTreeMap<SlotId, SlotState>,
     pub(super) revoked: BTreeMap<SlotId, u64>,
     pub(super) newest_epoch: u32,
-    pub(super) checkpoint: u64,
+    /// Oldest first, at most [`CHECKPOINTS_KEPT`].
+    pub(super) checkpoints: Vec<CheckpointState>,
     pub(super) newest_loss: u64,
 }
 
@@ -252,6 +268,16 @@ impl State {
         self.open_sessions().flat_map(|(_, session)| &session.pins).filter_map(|point| self.point(point))
     }
 
+    /// The newest two checkpoints, oldest first.
+    pub fn checkpoints(&self) -> &[CheckpointState] {
+        &self.checkpoints
+    }
+
+    /// Number of the newest entry that holds a Checkpoint; 0 if there is none.
+    pub(super) fn newest_checkpoint(&self) -> u64 {
+        self.checkpoints.last().map_or(0, |newest| newest.entry_number)
+    }
+
     /// The epoch under which objects are sealed now.
     pub fn newest_epoch(&self) -> u32 {
         self.newest_epoch
@@ -341,7 +367,15 @@ impl State {
                 self.deleted_orphans.extend(delete.orphans.iter().map(|orphan| (orphan.pack, orphan.owner)));
             }
             Record::Swept(swept) => self.with_packs(&swept.packs, |pack| pack.swept = true),
-            Record::Checkpoint(_) => self.checkpoint = number,
+            Record::Checkpoint(checkpoint) => {
+                self.checkpoints.push(CheckpointState {
+                    entry_number: number,
+                    time_ms,
+                    checkpoint: checkpoint.clone(),
+                });
+                let older = self.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
+                self.checkpoints.drain(..older);
+            }
             Record::Verified(verified) => {
                 if let Some(slot) = verified.slot.as_ref().and_then(|slot| self.slots.get_mut(slot)) {
                     slot.last_tested_ms = Some(time_ms);

@@ -48,7 +48,9 @@ pub(super) fn survey(reader: &Reader, without: &HashSet<ChunkId>, monitor: &dyn 
     let mut points: Vec<ChunkId> = live.chain(state.pinned()).map(|point| point.id).collect();
     let mut listed = HashSet::new();
     points.retain(|point| listed.insert(*point));
-    let needed = mark(reader, points.into_iter(), monitor)?;
+    let marked = mark(reader, &points, monitor)?;
+    // What is left out now may be needed by the next prune: it must not be forgotten.
+    let needed = if without.is_empty() { marked.remember() } else { marked.needed };
     let mut tallies = vec![Tally::default(); state.packs().count()];
     for run in reader.index()?.runs() {
         for entry in run.run.iter() {

@@ -32,24 +32,24 @@ use crate::{
 
 const CHUNKING: Chunking = Chunking { chunker: ChunkerKind::Block, min_log2: 12, avg_log2: 13, max_log2: 14 };
 const HOUR: u64 = 3_600_000;
-const AT_ONCE: PruneOptions =
+pub(super) const AT_ONCE: PruneOptions =
     PruneOptions { repack_below_percent: 50, max_repack_bytes: None, grace_ms: 0, compression: Compression::Stored };
 
 /// A repository of small packs, and what each of its points holds.
-struct Bench {
-    store: Arc<MemoryStore>,
-    folder: tempfile::TempDir,
+pub(super) struct Bench {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) folder: tempfile::TempDir,
     seed: Cell<u64>,
     now_ms: Cell<u64>,
     contents: HashMap<ChunkId, Vec<u8>>,
 }
 
-fn secret() -> SlotSecret {
+pub(super) fn secret() -> SlotSecret {
     SlotSecret::key_file(zeroize::Zeroizing::new(vec![9; 64])).unwrap()
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bench = Self {
             store: Arc::new(MemoryStore::new()),
             folder: tempfile::tempdir().unwrap(),
@@ -70,11 +70,11 @@ impl Bench {
         bench
     }
 
-    fn environment(&self, store: &Arc<MemoryStore>) -> Environment {
+    pub(super) fn environment(&self, store: &Arc<MemoryStore>) -> Environment {
         self.environment_over(Arc::clone(store) as Arc<dyn Store>)
     }
 
-    fn environment_over(&self, store: Arc<dyn Store>) -> Environment {
+    pub(super) fn environment_over(&self, store: Arc<dyn Store>) -> Environment {
         self.seed.set(self.seed.get() + 1);
         Environment {
             store,
@@ -88,36 +88,36 @@ impl Bench {
         }
     }
 
-    fn writer(&self) -> Writer {
+    pub(super) fn writer(&self) -> Writer {
         open_writer(self.environment(&self.store), &secret()).unwrap()
     }
 
-    fn back_up(&mut self, vm: &str, content: &[u8]) -> ChunkId {
+    pub(super) fn back_up(&mut self, vm: &str, content: &[u8]) -> ChunkId {
         let point = back_up_as(&mut self.writer(), vm, content);
         self.contents.insert(point, content.to_vec());
         point
     }
 
-    fn forget(&self, points: &[ChunkId]) {
+    pub(super) fn forget(&self, points: &[ChunkId]) {
         let mut writer = self.writer();
         let fates = named_fates(&writer, &points.iter().copied().collect()).unwrap();
         forget(&mut writer, &fates, None).unwrap();
     }
 
     /// Packs of which about one part in eight is still needed: the first point had `parts_count`, and was forgotten.
-    fn leave_few_of(&mut self, parts_count: u64) {
+    pub(super) fn leave_few_of(&mut self, parts_count: u64) {
         let few: Vec<u64> = (0..parts_count).filter(|seed| seed % 8 == 0).collect();
         let old = self.back_up("web01", &parts(&(0..parts_count).collect::<Vec<_>>()));
         self.back_up("web01", &parts(&few));
         self.forget(&[old]);
     }
 
-    fn prune(&self, options: &PruneOptions) -> PruneReport {
+    pub(super) fn prune(&self, options: &PruneOptions) -> PruneReport {
         prune(&mut self.writer(), options, &Silent).unwrap()
     }
 
     /// Every live point comes back, by a client that knows nothing but the store.
-    fn assert_whole(&self) {
+    pub(super) fn assert_whole(&self) {
         let reader = self.reader();
         for point in reader.state().points().iter().filter(|point| point.is_live()) {
             self.assert_restores(&reader, point.id);
@@ -125,11 +125,11 @@ impl Bench {
         assert!(reader.log().voids().is_empty());
     }
 
-    fn reader(&self) -> Reader {
+    pub(super) fn reader(&self) -> Reader {
         open_reader(Environment { cache: None, ..self.environment(&self.store) }, &secret()).unwrap()
     }
 
-    fn assert_restores(&self, reader: &Reader, point: ChunkId) {
+    pub(super) fn assert_restores(&self, reader: &Reader, point: ChunkId) {
         let target = Arc::new(MemoryTarget::new());
         let job =
             RestoreJob { point, disks: vec![("disk0".to_owned(), Arc::clone(&target) as Arc<dyn Target>)], base: None };
@@ -139,7 +139,7 @@ impl Bench {
         assert!(target.bytes() == self.contents[&point], "point {point}");
     }
 
-    fn packs(&self) -> (usize, u64) {
+    pub(super) fn packs(&self) -> (usize, u64) {
         let (mut count, mut bytes) = (0, 0);
         let mut add = |listed: Listed| {
             (count, bytes) = (count + 1, bytes + listed.bytes);
@@ -178,14 +178,14 @@ fn job(vm: &str, source: impl crate::source::DiskSource + 'static) -> BackupJob<
 }
 
 /// `bytes` of noise; two seeds have nothing in common.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     SeededEntropy::new(1_000_000 + seed).fill(&mut noise);
     noise
 }
 
 /// Parts of noise, 64 KiB for each seed.
-fn parts(seeds: &[u64]) -> Vec<u8> {
+pub(super) fn parts(seeds: &[u64]) -> Vec<u8> {
     seeds.iter().flat_map(|seed| noise(*seed, 1 << 16)).collect()
 }
 

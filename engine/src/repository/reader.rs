@@ -55,6 +55,13 @@ impl Writer {
         log.append(environment.clock.as_ref(), environment.entropy.as_ref(), decide)
     }
 
+    /// Writes a checkpoint of the log if one is due: for the speed of those who open the repository next. That it fails is no
+    /// failure of the run that has just ended.
+    pub(crate) fn leave_checkpoint(&mut self) {
+        let Reader { log, environment, .. } = &mut self.0;
+        let _ = log.checkpoint_if_due(environment.clock.as_ref(), environment.entropy.as_ref());
+    }
+
     /// Keeps the head on this host, so that a shorter history is noticed. Comfort after what is in the log already: a state
     /// folder that cannot be written undoes nothing.
     pub(crate) fn remember_head(&self) {

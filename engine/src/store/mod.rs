@@ -11,6 +11,8 @@ mod read_only;
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod counting;
 
 use std::{ops::ControlFlow, ops::Range};
 

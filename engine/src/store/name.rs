@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use repo_format::{PackName, SessionId, SlotId};
+use repo_format::{Digest, PackName, SessionId, SlotId};
 
 /// What a name is the name of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub enum NameKind {
     Reserve,
     /// The heartbeat of a session.
     Heartbeat(SessionId),
+    /// Copies of log entries.
+    CheckpointPart(Digest),
 }
 
 /// The name of an object in a store.
@@ -73,6 +75,11 @@ impl Name {
         Self::of(NameKind::Heartbeat(session))
     }
 
+    /// `ckpt/…`.
+    pub fn checkpoint_part(part: Digest) -> Self {
+        Self::of(NameKind::CheckpointPart(part))
+    }
+
     /// The name that `text` spells, if it spells one exactly.
     pub fn parse(text: &str) -> Option<Self> {
         let kind = match text.split_once('/') {
@@ -89,6 +96,7 @@ impl Name {
             }
             Some(("packs", rest)) => NameKind::Pack(rest.split_once('/')?.1.parse().ok()?),
             Some(("log", number)) => NameKind::Log(number.parse().ok()?),
+            Some(("ckpt", part)) => NameKind::CheckpointPart(part.parse().ok()?),
             Some(("sess", session)) => NameKind::Heartbeat(session.parse().ok()?),
             Some(_) => return None,
         };
@@ -116,6 +124,7 @@ impl Name {
             NameKind::Spec => "SPEC.md".to_owned(),
             NameKind::Reserve => "reserve".to_owned(),
             NameKind::Heartbeat(session) => format!("sess/{session}"),
+            NameKind::CheckpointPart(part) => format!("ckpt/{part}"),
         };
         Self { kind, text }
     }
@@ -142,6 +151,8 @@ pub enum Prefix {
     Packs,
     /// Log entries.
     Log,
+    /// Copies of log entries.
+    CheckpointParts,
 }
 
 impl Prefix {
@@ -151,6 +162,7 @@ impl Prefix {
             Self::Keys => "keys",
             Self::Packs => "packs",
             Self::Log => "log",
+            Self::CheckpointParts => "ckpt",
         }
     }
 
@@ -160,6 +172,7 @@ impl Prefix {
             NameKind::Slot(..) => self == Self::Keys,
             NameKind::Pack(_) => self == Self::Packs,
             NameKind::Log(_) => self == Self::Log,
+            NameKind::CheckpointPart(_) => self == Self::CheckpointParts,
             _ => false,
         }
     }
@@ -181,6 +194,7 @@ mod tests {
             Name::spec(),
             Name::reserve(),
             Name::heartbeat(SessionId::from_bytes([7; 16])),
+            Name::checkpoint_part(Digest::from_bytes([0x1c; 32])),
         ]
     }
 
@@ -222,6 +236,6 @@ mod tests {
     #[test]
     fn a_prefix_holds_its_own_names_only() {
         let count = |prefix: Prefix| all().iter().filter(|name| prefix.holds(name)).count();
-        assert_eq!([Prefix::Keys, Prefix::Packs, Prefix::Log].map(count), [2, 1, 2]);
+        assert_eq!([Prefix::Keys, Prefix::Packs, Prefix::Log, Prefix::CheckpointParts].map(count), [2, 1, 2, 1]);
     }
 }

@@ -1,4 +1,4 @@
-//! The small objects that exist twice: config and key slots; and the records of the log that broke a rule.
+//! The small objects that exist twice: config and key slots; the log, its checkpoints, and its records that broke a rule.
 
 use repo_format::{CONFIG_BYTES, Config, Digest, KeySlot, RepositoryId, SLOT_BYTES, SlotId};
 
@@ -12,7 +12,7 @@ use crate::{
 const CONFIG: &str = "config";
 const CONFIG_COPY: &str = "config.copy";
 
-/// Checks the log's voids, config and slots of an open repository. None of these costs a restore point.
+/// Checks the log, its checkpoints and voids, config and slots of an open repository. None of these costs a restore point.
 pub(super) fn check(reader: &Reader) -> Result<Vec<Problem>, VerifyError> {
     let store = reader.environment().store.as_ref();
     let mut problems: Vec<Problem> = reader
@@ -21,6 +21,7 @@ pub(super) fn check(reader: &Reader) -> Result<Vec<Problem>, VerifyError> {
         .iter()
         .map(|void| Problem::new("log", format_args!("a record broke a rule and is void: {void}")))
         .collect();
+    problems.extend(reader.log().audit()?);
     problems.extend(check_config(store)?.problems);
     for (slot, known) in reader.state().slots() {
         problems.extend(check_slot(store, *slot, Some(&reader.config().repository), Some(&known.digest))?);

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use repo_format::{Digest, ENTRY_BYTES_MAX, EntryHeader, PackName, RepositoryId};
+use repo_format::{CheckpointPart, Digest, ENTRY_BYTES_MAX, EntryHeader, PART_BYTES_MAX, PackName, RepositoryId};
 
 use super::{
     VerifyError, VerifyReport, objects,
@@ -51,7 +51,10 @@ pub fn verify_without_key(
         )?);
     }
     match config.good {
-        Some((repository, digest)) => problems.extend(check_log(store, &repository, digest)?),
+        Some((repository, digest)) => {
+            problems.extend(check_log(store, &repository, digest)?);
+            problems.extend(check_checkpoint_parts(store, &repository)?);
+        }
         None => problems.push(Problem::new("log", "cannot be checked: neither copy of the config can be read")),
     }
     let packs: Vec<(PackName, u64)> =
@@ -127,6 +130,28 @@ fn check_log(store: &dyn Store, repository: &RepositoryId, config: Digest) -> Re
     }
     if number == 1 {
         problems.push(Problem::new("log", "has no entry"));
+    }
+    Ok(problems)
+}
+
+/// Names, form, and the chain within each part. Which of them belong together only the log says.
+fn check_checkpoint_parts(store: &dyn Store, repository: &RepositoryId) -> Result<Vec<Problem>, StoreError> {
+    let mut problems = Vec::new();
+    for listed in list(store, Prefix::CheckpointParts)? {
+        let NameKind::CheckpointPart(name) = listed.name.kind() else { continue };
+        let bytes = match store.get(&listed.name, PART_BYTES_MAX as u64) {
+            // Taken away since it was listed.
+            Ok(None) => continue,
+            Ok(Some(bytes)) => bytes,
+            Err(error) if error.reaction == Reaction::Damaged => {
+                problems.push(Problem::new(format_args!("checkpoint part {name}"), error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let checked =
+            CheckpointPart::decode(&bytes, &name, repository).and_then(|part| part.check_chain(None, repository));
+        problems.extend(checked.err().map(|error| Problem::new(format_args!("checkpoint part {name}"), error)));
     }
     Ok(problems)
 }

@@ -51,4 +51,12 @@ impl MapNode {
         }
         Ok(node)
     }
+
+    /// Reads a node of `level` whose place on a disk is not known, hence not how many children it should have.
+    pub fn decode_anywhere(chunk: &MetadataChunk, level: u8) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(WHAT, chunk.payload_of(MetadataKind::MapNode)?);
+        reader.u8("level")?;
+        let children = reader.count("children", 1)?;
+        Self::decode(chunk, level, children)
+    }
 }

@@ -129,6 +129,16 @@ impl SegmentMap {
         }
         Ok(map)
     }
+
+    /// Reads a map of a segment whose place on a disk is not known, hence not how long it should be.
+    pub fn decode_anywhere(chunk: &MetadataChunk, chunking: &Chunking) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(WHAT, chunk.payload_of(MetadataKind::SegmentMap)?);
+        let mut segment_bytes = 0_u64;
+        while !reader.is_empty() {
+            segment_bytes = segment_bytes.saturating_add(u64::from(read_extent(&mut reader, chunking)?.length()));
+        }
+        Self::decode(chunk, segment_bytes, chunking)
+    }
 }
 
 fn read_extent(reader: &mut Reader<'_>, chunking: &Chunking) -> Result<Extent, FormatError> {

@@ -230,3 +230,17 @@ fn the_geometry_adds_up() {
     assert_eq!((geometry.segment_bytes(0), geometry.segment_bytes(257), geometry.segment_bytes(258)), (1 << 24, 5, 0));
     assert_eq!(geometry.segment_bytes(u64::MAX), 0);
 }
+
+#[test]
+fn a_map_whose_place_is_not_known_is_read_all_the_same_but_not_one_that_fits_nowhere() {
+    assert_eq!(SegmentMap::decode_anywhere(&mixed().encode(), &CHUNKING), Ok(mixed()));
+    for payload in [&[][..], &[3], &[0]] {
+        let chunk = MetadataChunk::new(MetadataKind::SegmentMap, payload);
+        assert!(SegmentMap::decode_anywhere(&chunk, &CHUNKING).is_err(), "{payload:?}");
+    }
+    let node = MapNode { level: 2, children: vec![None, Some(chunk_id(1))] };
+    assert_eq!(MapNode::decode_anywhere(&node.encode(), 2), Ok(node.clone()));
+    assert_eq!(damage(MapNode::decode_anywhere(&node.encode(), 1)), "level");
+    let wide = MapNode { level: 2, children: vec![Some(chunk_id(1)); 257] };
+    assert_eq!(damage(MapNode::decode_anywhere(&wide.encode(), 2)), "children");
+}

@@ -23,7 +23,9 @@ use std::{
 };
 
 use log::{LogFunction, say};
-use memory::{BlockList, ConnectParams, Info, text};
+#[cfg(not(feature = "old"))]
+use memory::BlockList;
+use memory::{ConnectParams, Info, text};
 use rules::{INFOS, LISTS, Opening, PARAMS, TEXTS, broken, is_begun};
 use settings::{Settings, Struck, strike};
 
@@ -80,10 +82,12 @@ impl State {
     fn may_strike(&self) -> bool {
         let Some(limit) = self.settings.strikes else { return true };
         let path = self.folder.join("strikes");
-        let before = std::fs::read(&path).map_or(0, |bytes| bytes.len());
+        if std::fs::read(&path).map_or(0, |bytes| bytes.len()) >= limit as usize {
+            return false;
+        }
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file of strikes");
         file.write_all(b"x").expect("a strike");
-        before < limit as usize
+        true
     }
 }
 

@@ -193,6 +193,3 @@ pub fn allocated(file: &File, range: Range<u64>, chunk: u64) -> Vec<(u64, u64)> 
 
 #[cfg(feature = "old")]
 const _: fn(&File, Range<u64>) -> i32 = |file, _| file.as_raw_fd();
-#[cfg(feature = "old")]
-/// Not in this version.
-pub type BlockList = u64;

@@ -63,6 +63,15 @@ impl<'v> SeenVm<'v> {
         &self.summary.name
     }
 
+    /// What of its encryption is there: `clear`, `whole` or `incomplete`.
+    pub fn encryption_word(&self) -> &'static str {
+        match (&self.config.kms_key, &self.config.bundle) {
+            (Some(_), Some(_)) => "whole",
+            (None, None) if !self.config.is_encrypted() => "clear",
+            _ => "incomplete",
+        }
+    }
+
     /// Where it is, for calls.
     pub(super) fn object(&self) -> &ManagedObject {
         &self.summary.vm
@@ -74,7 +83,7 @@ impl<'v> SeenVm<'v> {
     }
 
     /// Refuses what cannot be backed up, before anything is done.
-    pub(super) fn check(&self, options: &VmBackupOptions) -> Result<Vec<Note>, VmBackupError> {
+    pub fn check(&self, options: &VmBackupOptions) -> Result<Vec<Note>, VmBackupError> {
         let vm = self.name().to_owned();
         if self.summary.is_template {
             return Err(VmBackupError::Template { vm });

@@ -45,10 +45,10 @@ use snapshot::TakenSnapshot;
 pub struct VmBackupReport {
     /// What the engine did.
     pub backup: BackupReport,
-    /// What a person should know.
-    pub notes: Vec<Note>,
     /// What the state of the disks is worth.
     pub consistency: Consistency,
+    /// `clear`, `whole` or `incomplete`.
+    pub encryption: &'static str,
 }
 
 /// Why a VM was not backed up.
@@ -223,16 +223,17 @@ impl VmBackupError {
     }
 }
 
-/// Backs up one VM.
+/// Backs up one VM. `notes` gets what a person should know, also if it fails.
 pub fn back_up_vm(
     writer: &mut Writer,
     session: &Session,
     vm: &VmSummary,
     options: &VmBackupOptions,
     monitor: &dyn Monitor,
+    notes: &mut Vec<Note>,
 ) -> Result<VmBackupReport, VmBackupError> {
     let seen = SeenVm::look(session, vm)?;
-    let mut notes = seen.check(options)?;
+    notes.extend(seen.check(options)?);
     let environment = writer.environment().clone();
     let tag = SnapshotTag {
         repository: writer.config().repository.to_string(),
@@ -241,13 +242,14 @@ pub fn back_up_vm(
     };
     let mut journal =
         Journal::begin(&environment.state, &writer.config().repository, &tag.run, &seen.identity.vcenter_uuid)?;
-    tracking::switch_on(session, &seen, options, &mut journal, &mut notes)?;
-    let snapshot = TakenSnapshot::take(session, &seen, &tag, options, &mut journal, &mut notes)?;
-    let outcome = read_and_commit(writer, session, &seen, &snapshot, options, monitor, &mut notes);
-    snapshot.give_back(session, &seen, &mut journal, &mut notes)?;
+    tracking::switch_on(session, &seen, options, &mut journal, notes)?;
+    let snapshot = TakenSnapshot::take(session, &seen, &tag, options, &mut journal, notes)?;
+    let outcome = read_and_commit(writer, session, &seen, &snapshot, options, monitor, notes);
+    snapshot.give_back(session, &seen, &mut journal, notes)?;
     journal.close()?;
     let consistency = snapshot.quiet.level;
-    outcome.map(|backup| VmBackupReport { backup, notes, consistency })
+    let encryption = seen.encryption_word();
+    outcome.map(|backup| VmBackupReport { backup, consistency, encryption })
 }
 
 /// Everything that needs the snapshot.

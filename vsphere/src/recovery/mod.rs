@@ -43,7 +43,7 @@ pub use note::Note;
 pub use plan::{Asked, Decision, NvramPlan, Power, Question, Recovery, Refused, VtpmRow, decide, keys_to_ask};
 pub use policy::{ChosenBy, PolicyChoice, SAMPLE_POLICY_ID, SAMPLE_POLICY_NAME};
 pub use reason::{Part, Reason};
-pub use spec::{ConfigSpec, SpecError, config_spec};
+pub use spec::{ConfigSpec, RUN_OPTION, SpecError, config_spec};
 pub use text::{ReasonText, decision_lines, loss_lines, plan_lines, question_text, reason_texts};
 pub use verdict::PlanVerdict;
 pub use wish::{Consents, EncryptionWish, Operator, PolicyWish, PowerOn, Purpose, Unbootable, Wish};

@@ -86,7 +86,7 @@ fn a_refused_login_names_user_and_reason_and_never_the_password() {
         ),
     });
     let error = login(&server, pace()).unwrap_err();
-    let said = "login as svc refused (InvalidLogin); check user and password";
+    let said = "login as svc refused (InvalidLogin)";
     assert_eq!(error.to_string(), format!("vcenter {}: {said}", server.endpoint));
     assert!(!format!("{error:?}").contains("canary"));
 }

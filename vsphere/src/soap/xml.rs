@@ -102,6 +102,14 @@ impl Element {
         self
     }
 
+    /// With a child before the first that has one of these names; at the end if none has.
+    #[must_use]
+    pub fn with_before(mut self, names: &[&str], child: Element) -> Self {
+        let place = self.children.iter().position(|other| names.contains(&other.name.as_str()));
+        self.children.insert(place.unwrap_or(self.children.len()), child);
+        self
+    }
+
     /// Another name for the same content.
     #[must_use]
     pub fn renamed(mut self, name: impl Into<String>) -> Self {

@@ -5,9 +5,10 @@
 //! [`super::library`], whose types allow nothing else.
 #![expect(unsafe_code, reason = "the library is foreign: this is the one place where it is called")]
 
+mod layout;
+
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
-    mem::{offset_of, size_of},
     path::Path,
     ptr,
     sync::{Arc, OnceLock},
@@ -16,6 +17,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::buffer::Buffer;
+use layout::{Block, BlockList, CRED_UID, ConnectParams, Info, LongInfo, SPEC_VMX};
 
 /// What every call answers: 0 is well, the low 16 bits are the code.
 pub(super) type VixError = u64;
@@ -25,94 +27,6 @@ const VIX_ASYNC: VixError = 25000;
 const BLOCKS_MAX: u32 = 524_288;
 /// Longest line of the library that is kept, in bytes.
 const LINE_BYTES_MAX: usize = 2000;
-
-#[repr(C)]
-struct ConnectParams {
-    vmx_spec: *mut c_char,
-    server_name: *mut c_char,
-    thumbprint: *mut c_char,
-    reserved_1: isize,
-    cred_type: c_int,
-    /// `{user, password}` for [`CRED_UID`].
-    creds: [*mut c_char; 3],
-    port: u32,
-    nfc_host_port: u32,
-    reserved_2: [*mut c_char; 3],
-    spec: [*mut c_char; 3],
-    spec_type: c_int,
-}
-
-/// Credentials are a user and a password.
-const CRED_UID: c_int = 1;
-/// The disk belongs to a VM.
-const SPEC_VMX: c_int = 0;
-
-const _: () = {
-    assert!(size_of::<ConnectParams>() == 128);
-    assert!(offset_of!(ConnectParams, server_name) == 8);
-    assert!(offset_of!(ConnectParams, thumbprint) == 16);
-    assert!(offset_of!(ConnectParams, cred_type) == 32);
-    assert!(offset_of!(ConnectParams, creds) == 40);
-    assert!(offset_of!(ConnectParams, port) == 64);
-    assert!(offset_of!(ConnectParams, nfc_host_port) == 68);
-    assert!(offset_of!(ConnectParams, reserved_2) == 72);
-    assert!(offset_of!(ConnectParams, spec) == 96);
-    assert!(offset_of!(ConnectParams, spec_type) == 120);
-};
-
-/// As of major 6; 7 and later have two sector sizes behind it.
-#[repr(C)]
-struct Info {
-    bios_geometry: [u32; 3],
-    physical_geometry: [u32; 3],
-    capacity: u64,
-    adapter_type: c_int,
-    links: c_int,
-    parent_hint: *mut c_char,
-    uuid: *mut c_char,
-}
-
-#[repr(C)]
-struct SectorSizes {
-    logical: u32,
-    physical: u32,
-}
-
-#[repr(C)]
-struct LongInfo {
-    info: Info,
-    sizes: SectorSizes,
-}
-
-const _: () = {
-    assert!(size_of::<Info>() == 56);
-    assert!(offset_of!(Info, physical_geometry) == 12);
-    assert!(offset_of!(Info, capacity) == 24);
-    assert!(offset_of!(Info, adapter_type) == 32);
-    assert!(offset_of!(Info, links) == 36);
-    assert!(offset_of!(Info, parent_hint) == 40);
-    assert!(offset_of!(Info, uuid) == 48);
-    assert!(size_of::<LongInfo>() == 64);
-    assert!(offset_of!(LongInfo, sizes) == 56);
-};
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Block {
-    offset: u64,
-    length: u64,
-}
-
-#[repr(C)]
-struct BlockList {
-    count: u32,
-    blocks: [Block; 0],
-}
-
-const _: () = {
-    assert!(offset_of!(BlockList, blocks) == 8);
-    assert!(size_of::<Block>() == 16);
-};
 
 type Pointer = *mut c_void;
 type Log = unsafe extern "C" fn(*const c_char, *mut c_void);

@@ -1,5 +1,7 @@
 //! `strongroom vsphere`: VMs of a vCenter are checked, backed up, planned and brought back.
 
+mod backup;
+mod cleanup;
 mod connect;
 mod doctor;
 mod inventory;
@@ -19,6 +21,7 @@ pub fn run(global: &GlobalArgs, command: &VsphereCommand) -> Result<Done, Failur
         VsphereCommand::Inventory(args) => inventory::run(global, args),
         VsphereCommand::Plan(args) => plan::run(global, args),
         VsphereCommand::Restore(args) => restore::run(global, args),
-        VsphereCommand::Backup(_) | VsphereCommand::Cleanup(_) => Err(Failure::not_built("vsphere")),
+        VsphereCommand::Backup(args) => backup::run(global, args),
+        VsphereCommand::Cleanup(args) => cleanup::run(global, args),
     }
 }

@@ -141,7 +141,7 @@ impl LocalStore {
             let path = self.root.join(&name);
             match (name.as_str(), is_dir) {
                 ("lost+found", true) => {}
-                ("keys" | "log" | "tmp" | "sess", true) => {
+                ("keys" | "log" | "tmp" | "sess" | "ckpt", true) => {
                     for (file, _) in self.fs.names(&path).map_err(|source| self.error("list", &path, source))? {
                         removable.push(path.join(file));
                     }
@@ -279,7 +279,7 @@ impl Store for LocalStore {
         }
         self.clear_unfinished_init()?;
         let packs = (0..=255_u8).map(|first| format!("packs/{first:02x}"));
-        let folders = ["tmp", "keys", "log", "sess", "packs"].into_iter().map(str::to_owned);
+        let folders = ["tmp", "keys", "log", "sess", "ckpt", "packs"].into_iter().map(str::to_owned);
         for folder in folders.chain(packs) {
             let path = self.root.join(folder);
             self.fs.make_dir(&path).map_err(|source| self.error("create folder", &path, source))?;

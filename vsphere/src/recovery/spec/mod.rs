@@ -60,6 +60,9 @@ impl SpecError {
     }
 }
 
+/// The option in `extraConfig` that tells which run made a VM.
+pub const RUN_OPTION: &str = "strongroom.run";
+
 /// A specification. It holds the bundle: it is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfigSpec(Element);
@@ -68,6 +71,12 @@ impl ConfigSpec {
     /// The element, to be sent: it shows the bundle to whoever prints it.
     pub fn element(&self) -> &Element {
         &self.0
+    }
+
+    /// With the mark of the run that makes the VM: only a VM that bears it is ever destroyed by a cleanup.
+    #[must_use]
+    pub fn marked(self, run: &str) -> Self {
+        Self(self.0.with_before(&["bootOptions", "changeTrackingEnabled"], option_value(RUN_OPTION, run)))
     }
 
     /// The element, to be sent.

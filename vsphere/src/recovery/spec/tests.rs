@@ -282,3 +282,13 @@ fn the_bundle_of_a_specification_is_not_shown() {
     let encryption = VmEncryption::new(key(HOME_KEY), repo_format::SecretBytes::new(BUNDLE.as_bytes().to_vec()));
     assert!(!format!("{spec:?} {recovery:?} {encryption:?}").contains("canary"));
 }
+
+#[test]
+fn the_mark_of_a_run_stands_among_the_options() {
+    let spec = ConfigSpec(spec(WHOLE, &wish(SameKeys, &[]), &target())).marked("7f3c").into_element();
+    let names: Vec<&str> = spec.children().iter().map(Element::name).collect();
+    let place = |name: &str| names.iter().rposition(|found| *found == name);
+    assert!(place("extraConfig") < place("changeTrackingEnabled"));
+    let mark = spec.all("extraConfig").find(|entry| entry.text_at("key") == Some(RUN_OPTION)).unwrap();
+    assert_eq!(mark.text_at("value"), Some("7f3c"));
+}
