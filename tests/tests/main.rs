@@ -25,3 +25,4 @@ mod vddk;
 mod vm_home;
 mod vsphere_backup;
 mod vsphere_client;
+mod vsphere_doctor;

@@ -12,6 +12,7 @@ mod inventory;
 mod journal;
 mod key_provider;
 mod policy;
+pub mod preflight;
 mod privilege;
 mod properties;
 pub mod recovery;

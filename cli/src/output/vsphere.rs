@@ -75,7 +75,7 @@ pub struct InventoryVm {
     pub power: String,
     /// Whether it is a template.
     pub template: bool,
-    /// `clear`, `home` (vTPM or home only), `disks` or `partly`.
+    /// `clear`, `home` (vTPM or home only), `disks` (all of them), `partly`, or `unknown`: its configuration cannot be read.
     pub encrypted: String,
     /// Whether it has a vTPM.
     pub vtpm: bool,

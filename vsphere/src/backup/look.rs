@@ -126,6 +126,12 @@ impl<'v> SeenVm<'v> {
     }
 }
 
+/// Whose restore points are this VM's; `None` if a uuid that belongs to that cannot be read.
+pub fn identity_of(session: &Session, vm: &VmSummary) -> Option<VmIdentity> {
+    let vcenter = uuid_bytes(session.about().instance_uuid.as_deref()?)?;
+    Some(VmIdentity::VCenter { vcenter, instance: uuid_bytes(vm.instance_uuid.as_deref()?)? })
+}
+
 /// How a disk lies on its datastore.
 pub(super) fn state_of(disk: &ConfigDisk) -> DiskState {
     if disk.kms_key.is_some() { DiskState::Encrypted } else { DiskState::Clear }

@@ -34,7 +34,8 @@ use crate::{
 use base::Base;
 use disks::OpenDisks;
 use home::HomeOfOneMoment;
-pub use look::SeenVm;
+pub(crate) use look::uuid_bytes;
+pub use look::{SeenVm, identity_of};
 pub use note::{Note, NoteKind};
 pub use options::{QuiesceWish, Reader, TrackingWish, Unquiet, VmBackupOptions};
 use snapshot::TakenSnapshot;

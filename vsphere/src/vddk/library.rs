@@ -10,7 +10,7 @@
 
 use std::{
     ffi::CString,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,11 +19,10 @@ use zeroize::Zeroizing;
 use super::{
     buffer::Buffer,
     lines::{LastLines, LibraryLines},
+    places::library_files,
     sys::{self, Api, Level, Optional, VixError},
 };
 
-/// Majors that are looked for, newest first.
-const MAJORS: [u32; 4] = [9, 8, 7, 6];
 /// The interface that is asked for, whatever the library's version.
 const INTERFACE: (u32, u32) = (6, 5);
 /// From this major on [`DiskHandle::about`] has sector sizes.
@@ -99,7 +98,7 @@ impl Library {
     /// Loads the newest library below `libdir` and begins it. For the main thread, once.
     pub(super) fn start(libdir: &Path, config: &Path, lines: &Arc<LastLines>) -> Result<Self, LoadError> {
         let mut said = Vec::new();
-        for (file, major) in candidates(libdir) {
+        for (file, major) in library_files(libdir) {
             if !file.exists() {
                 continue;
             }
@@ -159,13 +158,6 @@ impl Library {
     pub(super) fn exit(self) {
         self.shared.api.exit();
     }
-}
-
-/// Where a library may lie: `lib64` first, newest first.
-fn candidates(libdir: &Path) -> impl Iterator<Item = (PathBuf, u32)> {
-    [libdir.join("lib64"), libdir.to_owned()]
-        .into_iter()
-        .flat_map(|folder| MAJORS.map(|major| (folder.join(format!("libvixDiskLib.so.{major}")), major)))
 }
 
 /// Who connects where, for which VM.

@@ -16,6 +16,7 @@ mod failure;
     expect(dead_code, reason = "the process keeps lines too")
 )]
 mod lines;
+mod places;
 mod process;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -42,6 +43,7 @@ pub use failure::{ProcessError, ReadError};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use helper::helper_main;
 pub use lines::LibraryLines;
+pub(crate) use places::library_files;
 pub use process::{Launch, LibraryAbout, OpenedDisk, Process, VmAccess, VmLogin};
 
 /// VMware makes no library for this machine.
