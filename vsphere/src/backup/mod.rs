@@ -33,6 +33,7 @@ use crate::{
 
 use base::Base;
 use disks::OpenDisks;
+pub(crate) use disks::vm_login;
 use home::HomeOfOneMoment;
 pub use look::SeenVm;
 pub use note::{Note, NoteKind};

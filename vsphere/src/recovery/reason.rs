@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     ending::Ending,
-    facts::{HostCrypto, KeyState, NeededFor, ProviderState},
+    facts::{KeyState, NeededFor, ProviderState},
     loss::{Loss, given_up},
     wish::EncryptionWish,
 };
