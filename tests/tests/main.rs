@@ -24,3 +24,4 @@ mod vcenter_sim;
 mod vddk;
 mod vm_home;
 mod vsphere_client;
+mod vsphere_restore;
