@@ -1,7 +1,8 @@
-//! Buffers that the kernel copies into at full speed.
+//! Buffers that the kernel copies into and out of at full speed.
 //!
 //! Large vectors begin 16 bytes behind a page (the allocator's header), the page cache on one. Copying between the two, AMD
-//! Zen 3 reaches 1.9 GiB/s a core; with both on a multiple of 64, 7.9. So what is read often begins on such an address.
+//! Zen 3 reaches 1.9 GiB/s a core; with both on a multiple of 64, 7.9. So what is read often begins on such an address,
+//! and what is written in bulk goes through one that does (`store/local/fs.rs`).
 
 use std::ops::Range;
 

@@ -188,7 +188,7 @@ fn older_libraries_are_read_whole() {
         assert!(!vm.library().block_query);
         let disk = vm.open(place("disk0")).unwrap();
         assert_eq!(disk.about().sector_bytes, sector_bytes);
-        assert_eq!(disk.allocated().unwrap(), [0..bytes.len() as u64]);
+        assert_eq!(disk.allocated().unwrap(), vec![0..bytes.len() as u64]);
         assert!(bytes_of(&disk).unwrap() == bytes);
         drop(disk);
         ends_well(vm);

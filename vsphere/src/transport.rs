@@ -256,7 +256,9 @@ mod tests {
         assert_eq!(Transports::default().modes(), "nbdssl");
         let wrong = |text: &str| text.parse::<Transports>().unwrap_err().to_string();
         assert!(wrong("nbdssl,nbdssl").contains("twice"));
-        ["", "file", "nbdssl,", "NBDSSL", "nbdssl:hotadd"].map(|text| assert!(wrong(text).contains("is no transport")));
+        for text in ["", "file", "nbdssl,", "NBDSSL", "nbdssl:hotadd"] {
+            assert!(wrong(text).contains("is no transport"), "{text}");
+        }
     }
 
     /// Row by row: nbdssl, hotadd, san, nbd; `y` may be taken.

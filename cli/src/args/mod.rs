@@ -78,7 +78,7 @@ pub enum Command {
     #[command(flatten)]
     Retention(RetentionCommand),
     /// VMs of a vCenter: check, back up, plan, bring back
-    Vsphere(VsphereArgs),
+    Vsphere(Box<VsphereArgs>),
     /// Key slots: who can open the repository
     Key(KeyArgs),
     /// A tour on a sample VM in a temporary folder

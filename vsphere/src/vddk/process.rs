@@ -15,10 +15,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Receiver},
     time::Duration,
 };
 
@@ -39,13 +36,16 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a process may take to close what is open.
 const END_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Hears every line of the library.
+type LineEar = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// How the process is started.
 #[derive(Clone)]
 pub struct Launch {
     program: PathBuf,
     libdir: PathBuf,
     patience: Duration,
-    on_line: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    on_line: Option<LineEar>,
 }
 
 impl Launch {
@@ -346,10 +346,7 @@ impl Drop for Process {
 /// `None`: it has gone, or is silent.
 fn exchange(control: &mut ControlEnd, request: &Request, patience: Duration) -> Option<Reply> {
     control::send_request(&mut control.requests, request).ok()?;
-    match control.replies.recv_timeout(patience) {
-        Ok(reply) => Some(reply),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    control.replies.recv_timeout(patience).ok()
 }
 
 fn unwanted(reply: Reply) -> ProcessError {

@@ -8,6 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::aligned::{ALIGNMENT, lead};
 use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, flock, linkat, renameat_with};
 
 /// A file being written. It carries a kernel lock, so that a leftover of a dead process can be told from a file in use.
@@ -47,9 +48,24 @@ pub(super) struct RealFs {
 
 struct RealNewFile(File);
 
+/// Bytes that go through an aligned buffer at a time: it stays in the second-level cache.
+const PIECE_BYTES: usize = 128 << 10;
+
 impl NewFile for RealNewFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        if lead(bytes) == 0 || bytes.len() < PIECE_BYTES {
+            return self.0.write_all(bytes);
+        }
+        // From where a large vector begins the kernel copies four times as slowly as from an aligned address: one copy more
+        // of our own is cheaper.
+        let mut buffer = vec![0; PIECE_BYTES + ALIGNMENT];
+        let start = lead(&buffer);
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let aligned = buffer.get_mut(start..start + piece.len()).ok_or(io::ErrorKind::InvalidInput)?;
+            aligned.copy_from_slice(piece);
+            self.0.write_all(aligned)?;
+        }
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -303,6 +303,16 @@ fn a_short_read_into_a_large_buffer_reads_no_more_than_was_asked_for() {
 }
 
 #[test]
+fn a_body_written_in_pieces_reads_back_as_it_is_wherever_it_lies_in_memory() {
+    let bench = Bench::new();
+    let bytes: Vec<u8> = (0..(1_u32 << 20) + 77).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for (number, skip) in (1..).zip([0, 1, 16, 63]) {
+        bench.store.put_new(&Name::log(number), &bytes[skip..]).unwrap();
+        assert!(bench.store.get(&Name::log(number), 2 << 20).unwrap().unwrap() == bytes[skip..], "skip {skip}");
+    }
+}
+
+#[test]
 fn two_processes_do_not_prepare_one_folder() {
     let bench = Bench::new();
     let other = LocalStore::at(&bench.path(""));
