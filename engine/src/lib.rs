@@ -109,7 +109,7 @@ pub use repository::{
 };
 pub use restore::{
     BadExtents, RestoreBase, RestoreError, RestoreHomeError, RestoreJob, RestoreOptions, RestoreReport, RestoredDisk,
-    RestoredHome, restore, restore_home,
+    RestoredHome, RestoredHomeParts, restore, restore_home, restore_home_parts,
 };
 pub use retention::{Candidate, Keep, Period, Reason, Rules, retain};
 pub use serve::{

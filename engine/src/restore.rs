@@ -32,7 +32,7 @@ use crate::{
 
 pub use base::RestoreBase;
 use base::{segments_of, wanted_ranges};
-pub use home::{RestoreHomeError, RestoredHome, restore_home};
+pub use home::{RestoreHomeError, RestoredHome, RestoredHomeParts, restore_home, restore_home_parts};
 pub(crate) use home::{read_home, read_stream};
 use plan::{Want, Window};
 use writer::{Destination, Reasons, Writer};

@@ -67,6 +67,20 @@ impl StandIn {
         stand_in
     }
 
+    /// Version 8, serving the files of a datastore that is a folder elsewhere: `[ds1] enc01/enc01.vmdk` is `enc01/enc01.vmdk`
+    /// in it.
+    pub fn over(datastore: &Path) -> Self {
+        let stand_in = Self::install("");
+        stand_in.set_over(datastore, "");
+        stand_in
+    }
+
+    /// Other settings over the files of a datastore.
+    pub fn set_over(&self, datastore: &Path, settings: &str) {
+        let root = format!("root = {:?}\n", datastore.to_str().unwrap());
+        fs::write(self.libdir().join("stand-in.toml"), root + settings).unwrap();
+    }
+
     /// Other settings, for processes that are started from here on.
     pub fn set(&self, settings: &str) {
         let root = format!("root = {:?}\n", self.root().to_str().unwrap());

@@ -26,3 +26,4 @@ mod vm_home;
 mod vsphere_backup;
 mod vsphere_client;
 mod vsphere_doctor;
+mod vsphere_restore;

@@ -141,8 +141,8 @@ fn is_gone(error: &SnapshotError) -> bool {
     matches!(error, SnapshotError::Call(error) if error.class() == Some(FaultClass::Gone))
 }
 
-/// A VM is destroyed only if it bears the mark of the run: its name alone may be somebody else's.
-fn undo_vm(
+/// Undoes the making of a VM. It is destroyed only if it bears the mark of the run: its name alone may be somebody else's.
+pub(crate) fn undo_vm(
     session: &Session,
     run: &str,
     object: Option<&str>,

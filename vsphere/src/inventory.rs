@@ -357,7 +357,7 @@ pub fn config_of(session: &Session, of: &ManagedObject) -> Result<Element, Inven
 }
 
 /// Names come with `%`, `/` and `\` escaped.
-fn unescaped(name: &str) -> String {
+pub(crate) fn unescaped(name: &str) -> String {
     let mut out = name.to_owned();
     for (escaped, plain) in [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\"), ("%25", "%")] {
         out = out.replace(escaped, plain);

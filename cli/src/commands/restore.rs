@@ -37,7 +37,7 @@ use crate::{
 /// Brings a point back.
 pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
     let begun = Instant::now();
-    let selector = selector_of(args)?;
+    let selector = selector_at(&args.selector, args.at.as_deref())?;
     if args.overwrite && !args.dry_run {
         terminal::consent(global.yes, "--overwrite replaces what is there: go on?")?;
     }
@@ -135,14 +135,14 @@ pub fn run(global: &GlobalArgs, args: &RestoreArgs) -> Result<Done, Failure> {
 }
 
 /// The selector, with `--at` put into it.
-fn selector_of(args: &RestoreArgs) -> Result<Selector, Failure> {
-    let selector = parse(&args.selector)?;
-    let Some(at) = &args.at else { return Ok(selector) };
+pub fn selector_at(text: &str, at: Option<&str>) -> Result<Selector, Failure> {
+    let selector = parse(text)?;
+    let Some(at) = at else { return Ok(selector) };
     let at = parse_time(at, &jiff::tz::TimeZone::system())
         .map_err(|what| Failure::invalid(what, "--at 2026-11-20T02:00"))?;
     match selector.what {
         What::Bare(name) => Ok(Selector { what: What::Vm { name, when: When::AtOrBefore(at) }, ..selector }),
-        What::Vm { name, when: When::Latest(0) } if !args.selector.contains('@') => {
+        What::Vm { name, when: When::Latest(0) } if !text.contains('@') => {
             Ok(Selector { what: What::Vm { name, when: When::AtOrBefore(at) }, ..selector })
         }
         _ => Err(Failure::invalid(

@@ -19,6 +19,16 @@ pub struct RestoredHome {
     pub nvram: Option<(FileName, Zeroizing<Vec<u8>>)>,
 }
 
+/// The same where an NVRAM that cannot be read does not keep the rest from coming back.
+pub struct RestoredHomeParts {
+    /// Its fields.
+    pub home: VmHome,
+    /// The configuration record, byte for byte.
+    pub document: Zeroizing<Vec<u8>>,
+    /// The bytes of the NVRAM file, or why they do not come back.
+    pub nvram: Option<Result<Zeroizing<Vec<u8>>, RestoreHomeError>>,
+}
+
 /// Why a VM home does not come back.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreHomeError {
@@ -49,14 +59,21 @@ impl RestoreHomeError {
 
 /// The VM home of restore point `point`, with the contents of its streams.
 pub fn restore_home(reader: &Reader, point: ChunkId) -> Result<RestoredHome, RestoreHomeError> {
+    let RestoredHomeParts { home, document, nvram } = restore_home_parts(reader, point)?;
+    let nvram = match (&home.nvram, nvram.transpose()?) {
+        (Some(file), Some(bytes)) => Some((file.file_name.clone(), bytes)),
+        _ => None,
+    };
+    Ok(RestoredHome { home, document, nvram })
+}
+
+/// The VM home of restore point `point`, with its NVRAM or why that does not come back.
+pub fn restore_home_parts(reader: &Reader, point: ChunkId) -> Result<RestoredHomeParts, RestoreHomeError> {
     let record = read_point(reader, point)?;
     let home = read_home(reader, record.vm_home.ok_or(RestoreHomeError::None { point })?)?;
     let document = read_stream(reader, "document", &home.document)?;
-    let nvram = home
-        .nvram
-        .as_ref()
-        .map(|nvram| read_stream(reader, "NVRAM", &nvram.content).map(|bytes| (nvram.file_name.clone(), bytes)));
-    Ok(RestoredHome { document, nvram: nvram.transpose()?, home })
+    let nvram = home.nvram.as_ref().map(|nvram| read_stream(reader, "NVRAM", &nvram.content));
+    Ok(RestoredHomeParts { home, document, nvram })
 }
 
 /// The fields of VM home `id`; its parts belong together, or nothing of it is given.

@@ -33,6 +33,7 @@ use crate::{
 
 use base::Base;
 use disks::OpenDisks;
+pub(crate) use disks::vm_login;
 use home::HomeOfOneMoment;
 pub(crate) use look::uuid_bytes;
 pub use look::{SeenVm, identity_of};

@@ -9,11 +9,15 @@
 //! | `reason`, `loss`, `note`, `verdict`, `ending` | what a decision says, and how a run ends by it |
 //! | `spec` | the `ConfigSpec` of a decision, elements in wire order |
 //! | `text` | what a person reads |
+//! | `saved_point` | a restore point, read out of the repository |
+//! | `target` | where the VM goes, and the facts of that place; asks, changes nothing |
+//! | `execute` | the deed: make the VM, fill it, undo it if anything fails |
 //!
-//! **Invariant:** all of it is pure: values in, values out, the same for the same. Nothing asks, nothing is created.
+//! **Invariant:** all but the last three are pure: values in, values out, the same for the same.
 
 mod disks;
 mod ending;
+mod execute;
 mod facts;
 mod guards;
 mod home;
@@ -23,7 +27,9 @@ mod note;
 mod plan;
 mod policy;
 mod reason;
+mod saved_point;
 mod spec;
+mod target;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,6 +38,7 @@ mod wish;
 
 pub use disks::{DiskKeys, DiskPlan, DiskRow};
 pub use ending::Ending;
+pub use execute::{Powered, RestoreVmError, RestoreVmJob, RestoreVmOptions, RestoredVm, VerifyAfter, restore_vm};
 pub use facts::{
     HostCrypto, KeyAnswer, KeyState, MissingPrivilege, NameState, NeededFor, NetworkBacking, ProviderState,
     RegisterHost, ServerKind, TargetFacts, TargetNetwork,
@@ -43,7 +50,9 @@ pub use note::Note;
 pub use plan::{Asked, Decision, NvramPlan, Power, Question, Recovery, Refused, VtpmRow, decide, keys_to_ask};
 pub use policy::{ChosenBy, PolicyChoice, SAMPLE_POLICY_ID, SAMPLE_POLICY_NAME};
 pub use reason::{Part, Reason};
+pub use saved_point::{SavedPoint, SavedPointError};
 pub use spec::{ConfigSpec, RUN_OPTION, SpecError, config_spec};
+pub use target::{PlaceError, Target, TargetInventory, TargetPlace};
 pub use text::{ReasonText, decision_lines, loss_lines, plan_lines, question_text, reason_texts};
 pub use verdict::PlanVerdict;
 pub use wish::{Consents, EncryptionWish, Operator, PolicyWish, PowerOn, Purpose, Unbootable, Wish};

@@ -6,7 +6,9 @@ mod connect;
 mod doctor;
 mod inventory;
 mod plan;
+mod points;
 mod restore;
+mod wish;
 
 use super::Done;
 use crate::{

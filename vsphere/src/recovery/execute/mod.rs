@@ -1,0 +1,215 @@
+//! The deed: a VM is made as decided, filled, and handed over; the order of everything on one screen.
+//!
+//! ```text
+//!   journal ─► create ─► read back, compare ─► disks ─► read back, compare ─► NVRAM ─► settings, journal closed ─► power on
+//! ```
+//!
+//! **Invariant:** a VM that is not whole does not stay: whatever fails before the journal is closed, the VM is destroyed, or the
+//! journal stays for the cleanup. It is never powered on before that.
+
+mod compare;
+mod disks;
+mod error;
+mod nvram;
+
+use engine::{Monitor, Reader, RestoreReport, random};
+
+use super::{Power, Recovery, SavedPoint, Target, Wish, config_spec};
+use crate::{
+    cleanup::{CleanupMode, undo_vm},
+    inventory::config_of,
+    journal::{Effect, Intent, Journal},
+    session::Session,
+    soap::{Element, FaultClass, ManagedObject},
+    task::TaskError,
+    transport::Transports,
+    vm_change::{create_vm, power_on_vm, reconfigure_vm},
+    vm_home::VmConfig,
+};
+
+pub use error::RestoreVmError;
+
+/// Are the disks read back?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VerifyAfter {
+    /// They are, and compared with the point.
+    Yes,
+    /// What the way to the disk has acknowledged counts as written.
+    No,
+}
+
+/// How a VM is brought back.
+#[derive(Clone)]
+pub struct RestoreVmOptions {
+    /// What writes disks.
+    pub reader: crate::backup::Reader,
+    /// Ways to a disk, in the order they are tried.
+    pub transports: Transports,
+    /// Threads of the engine.
+    pub threads: usize,
+    /// Are the disks read back?
+    pub verify_after: VerifyAfter,
+}
+
+/// What is brought back, and where to.
+pub struct RestoreVmJob<'j> {
+    /// Who is asked.
+    pub session: &'j Session,
+    /// The repository.
+    pub reader: &'j Reader,
+    /// The point.
+    pub point: &'j SavedPoint,
+    /// What was wished.
+    pub wish: &'j Wish,
+    /// What was decided.
+    pub recovery: &'j Recovery,
+    /// Where it goes.
+    pub target: &'j Target,
+    /// How.
+    pub options: &'j RestoreVmOptions,
+}
+
+/// Whether the VM runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Powered {
+    /// It does.
+    On,
+    /// It does not, as wished.
+    Off,
+    /// It was to be powered on, and vCenter refused: the VM is whole and stays.
+    Refused {
+        /// Why.
+        why: String,
+        /// The key is not to be had.
+        no_key: bool,
+    },
+}
+
+/// A VM that was brought back.
+#[derive(Debug)]
+pub struct RestoredVm {
+    /// The VM.
+    pub vm: ManagedObject,
+    /// Its disks.
+    pub disks: RestoreReport,
+    /// Whether it runs.
+    pub powered: Powered,
+    /// What went wrong on the way without harm.
+    pub notes: Vec<String>,
+}
+
+/// Brings a VM back as decided.
+pub fn restore_vm(job: &RestoreVmJob<'_>, monitor: &dyn Monitor) -> Result<RestoredVm, RestoreVmError> {
+    let environment = job.reader.environment();
+    let vcenter = job.session.about().instance_uuid.clone().unwrap_or_default();
+    let run: String = random::<8>(environment.entropy.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let saved = &job.point.saved;
+    let spec = config_spec("config", saved, job.recovery, job.wish, &job.target.facts)?.marked(&run);
+    let mut journal = Journal::begin(&environment.state, &job.reader.config().repository, &run, &vcenter)?;
+    let folder = job.target.place.vm.folder.moref().to_owned();
+    let intent = journal.intend(Effect::CreateVm { folder, name: job.recovery.name.clone() })?;
+    let mut notes = Vec::new();
+    let made = create_vm(job.session, &job.target.place.vm, spec.into_element()).map_err(|error| job.not_created(error));
+    let filled = made.and_then(|vm| {
+        journal.made(intent, vm.moref())?;
+        let disks = fill(job, &vm, monitor, &mut notes)?;
+        Ok((vm, disks))
+    });
+    let (vm, disks) = match filled {
+        Ok(filled) => filled,
+        Err(error) => return Err(undone(job, journal, intent, error)),
+    };
+    journal.kept(intent)?;
+    journal.close()?;
+    let powered = power(job, &vm);
+    Ok(RestoredVm { vm, disks, powered, notes })
+}
+
+/// Everything between the VM that was made and the VM that is whole.
+fn fill(
+    job: &RestoreVmJob<'_>,
+    vm: &ManagedObject,
+    monitor: &dyn Monitor,
+    notes: &mut Vec<String>,
+) -> Result<RestoreReport, RestoreVmError> {
+    let config = config_of(job.session, vm)?;
+    compare::as_decided(job, vm, &config)?;
+    let config = VmConfig::read(&config)?;
+    let report = disks::write(job, vm, &config, monitor, notes)?;
+    nvram::upload(job, vm)?;
+    settle(job, vm)?;
+    Ok(report)
+}
+
+/// The mark of this run goes, and what would have been in the way before comes: now the VM is everybody's.
+fn settle(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Result<(), RestoreVmError> {
+    let raw = job.point.saved.configuration.as_ref().map_err(|why| super::SpecError::from(why.clone()))?;
+    let tracked = raw.config.element().flag_at("changeTrackingEnabled").unwrap_or_default();
+    let value = Element::text_of("value", "").with_xsi_type("xsd:string");
+    let no_mark = Element::new("extraConfig")
+        .with_xsi_type("OptionValue")
+        .with_text("key", super::RUN_OPTION)
+        .with(value);
+    let spec = Element::new("spec").with(no_mark);
+    let spec = if tracked { spec.with_text("changeTrackingEnabled", "true") } else { spec };
+    reconfigure_vm(job.session, vm, spec).map_err(|source| job.task("its last settings", source))
+}
+
+fn power(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Powered {
+    if job.recovery.power != Power::On {
+        return Powered::Off;
+    }
+    match power_on_vm(job.session, vm) {
+        Ok(()) => Powered::On,
+        Err(error) => {
+            let no_key = matches!(error.class(), Some(FaultClass::KeyUnavailable { .. }));
+            Powered::Refused { why: error.to_string(), no_key }
+        }
+    }
+}
+
+/// Destroys what was made. What cannot be destroyed stays in the journal, and in the error.
+fn undone(job: &RestoreVmJob<'_>, mut journal: Journal, intent: Intent, error: RestoreVmError) -> RestoreVmError {
+    let made = journal.open().first().and_then(|open| open.object.clone());
+    let folder = job.target.place.vm.folder.moref();
+    let run = journal.run().to_owned();
+    let result = undo_vm(job.session, &run, made.as_deref(), folder, &job.recovery.name, CleanupMode::Undo);
+    let why = match result {
+        Ok(_) => match journal.undone(intent).and_then(|()| journal.close()) {
+            Ok(()) => return error,
+            Err(error) => error.to_string(),
+        },
+        // Without an object of its own this run has made nothing: a VM of that name is somebody else's.
+        Err(_) if made.is_none() && !error.may_have_made() => match journal.undone(intent).and_then(|()| journal.close()) {
+            Ok(()) => return error,
+            Err(error) => error.to_string(),
+        },
+        Err(why) => why,
+    };
+    RestoreVmError::LeftBehind { vm: job.recovery.name.clone(), why, source: Box::new(error) }
+}
+
+impl RestoreVmJob<'_> {
+    fn name(&self) -> String {
+        self.recovery.name.clone()
+    }
+
+    fn task(&self, what: &'static str, source: TaskError) -> RestoreVmError {
+        RestoreVmError::Task { vm: self.name(), what, source }
+    }
+
+    /// A key that cannot be had is told as what it is (F4); it is never tried again blindly.
+    fn not_created(&self, source: TaskError) -> RestoreVmError {
+        match source.class() {
+            Some(FaultClass::KeyUnavailable { key_ids }) => RestoreVmError::KeyNotHad {
+                vm: self.name(),
+                key: match self.point.saved.encryption.key() {
+                    Some(key) => key.to_string(),
+                    None => key_ids.join(", "),
+                },
+                source,
+            },
+            _ => RestoreVmError::Create { vm: self.name(), source },
+        }
+    }
+}
