@@ -240,7 +240,7 @@ fn what_a_backup_would_meet_is_told_vm_by_vm() {
     found.says(
         "P5",
         "problem",
-        &vcenter.info("enc01")["moref"].as_str().unwrap().to_owned(),
+        &vcenter.info("enc01")["moref"].as_str().unwrap(),
         &["not readable", "System.Read"],
     );
 }

@@ -25,8 +25,11 @@ impl World {
 
     /// The same repository before another vCenter of the same key server.
     fn moved(self, options: &[&str]) -> Self {
-        let all: Vec<&str> =
-            ["--instance-uuid", "0a1b2c3d-2222-4222-8333-444455556666", "--scenario", "none"].iter().chain(options).copied().collect();
+        let all: Vec<&str> = ["--instance-uuid", "0a1b2c3d-2222-4222-8333-444455556666", "--scenario", "none"]
+            .iter()
+            .chain(options)
+            .copied()
+            .collect();
         let vcenter = Vcenter::start(&all);
         let library = StandIn::over(&vcenter.datastore("ds1"));
         Self { vcenter, library, site: self.site }
@@ -38,9 +41,8 @@ impl World {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&password, mode).unwrap();
         let server = format!("{}:{}", self.vcenter.host, self.vcenter.port);
-        let mut all: Vec<String> = ["vsphere", word, "--vcenter", &server, "--vcenter-user", &self.vcenter.user]
-            .map(str::to_owned)
-            .to_vec();
+        let mut all: Vec<String> =
+            ["vsphere", word, "--vcenter", &server, "--vcenter-user", &self.vcenter.user].map(str::to_owned).to_vec();
         all.extend(["--vcenter-password-file".to_owned(), password.to_str().unwrap().to_owned()]);
         all.extend(["--vcenter-thumbprint".to_owned(), self.vcenter.sha256.clone()]);
         if word == "backup" || word == "restore" {
@@ -123,7 +125,11 @@ fn an_encrypted_vm_comes_back_under_its_own_keys_and_its_nvram_opens() {
     let Some(world) = World::new() else { return };
     let backup = world.lost("enc01");
     let result = world.run("restore", &["enc01"]).ends(0).result();
-    assert_eq!((result["verdict"].as_str(), result["vm"].as_str()), (Some("unchanged_needs_key"), Some("enc01")), "{result}");
+    assert_eq!(
+        (result["verdict"].as_str(), result["vm"].as_str()),
+        (Some("unchanged_needs_key"), Some("enc01")),
+        "{result}"
+    );
     world.assert_disks("enc01", &backup);
     let info = world.vcenter.info("enc01");
     assert_eq!(keys_of(&info), keys_of(&backup.info));

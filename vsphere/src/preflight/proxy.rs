@@ -57,7 +57,7 @@ fn byte_swapped(uuid: &str) -> Option<String> {
     let groups: Vec<&str> = uuid.split('-').collect();
     let [first, second, third, rest @ ..] = groups.as_slice() else { return None };
     let swapped = |group: &str| -> Option<String> {
-        let whole = group.len() % 2 == 0 && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let whole = group.len().is_multiple_of(2) && group.bytes().all(|byte| byte.is_ascii_hexdigit());
         let pairs: Vec<&str> = (0..group.len()).step_by(2).rev().filter_map(|at| group.get(at..at + 2)).collect();
         whole.then(|| pairs.concat())
     };
@@ -114,7 +114,8 @@ mod tests {
         let swapped = byte_swapped("4c4c4544-0051-3510-8052-b4c04f4e3132").unwrap();
         assert_eq!(swapped, "44454c4c-5100-1035-8052-b4c04f4e3132");
         assert_eq!(byte_swapped(&swapped).unwrap(), "4c4c4544-0051-3510-8052-b4c04f4e3132");
-        ["", "4c4c4544", "4c4c454-0051-3510-80", "xyxyxyxy-0051-3510-8052"]
-            .map(|text| assert_eq!(byte_swapped(text), None, "{text}"));
+        for text in ["", "4c4c4544", "4c4c454-0051-3510-80", "xyxyxyxy-0051-3510-8052"] {
+            assert_eq!(byte_swapped(text), None, "{text}");
+        }
     }
 }

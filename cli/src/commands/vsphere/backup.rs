@@ -10,7 +10,8 @@ use vsphere::{
         Note, NoteKind, QuiesceWish, Reader, SeenVm, TrackingWish, Unquiet, VmBackupError, VmBackupOptions, back_up_vm,
     },
     clean_up, find_vm, list_vms,
-    transport::Transports,
+    preflight::{find_proxy, product_uuid},
+    transport::{Proxy, Transport, Transports},
     vddk::Launch,
 };
 
@@ -30,10 +31,13 @@ const QUIESCE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Backs up VMs.
 pub fn run(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<Done, Failure> {
-    let options = options(global, args)?;
+    let mut options = options(global, args)?;
     let mut opened = opening::writer(global)?;
     let Connected { session, warnings } = connect(global, &args.vcenter)?;
     opened.warnings.extend(warnings);
+    if options.transports.list().contains(&Transport::Hotadd) {
+        options.proxy = find_proxy(&session, product_uuid().as_deref());
+    }
     let mut result = VsphereBackupResult { runs: Vec::new(), undone: Vec::new() };
     undo_leftovers(&session, &mut opened, args, &mut result)?;
     let vms = chosen(&session, args, &mut opened.warnings)?;
@@ -99,7 +103,7 @@ fn options(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<VmBackupOpti
         tracking: if args.no_enable_cbt { TrackingWish::Leave } else { TrackingWish::SwitchOn },
         audit: plain::audit_share(args.read_all, args.audit),
         transports: transports(&args.disks)?,
-        proxy: vsphere::transport::Proxy::Elsewhere,
+        proxy: Proxy::Elsewhere,
         reader: reader(&args.disks)?,
         engine: BackupOptions {
             threads: global.thread_count(),

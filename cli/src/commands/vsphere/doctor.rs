@@ -9,7 +9,7 @@ use vsphere::{
     transport::Transports,
 };
 
-use super::connect::connect;
+use super::{connect::connect, points};
 use crate::{
     args::{DiskAccessArgs, DoctorArgs, GlobalArgs},
     commands::Done,
@@ -20,10 +20,10 @@ use crate::{
 
 /// Runs it.
 pub fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Done, Failure> {
-    let reader = reader_of(&args.disks)?;
     if args.points {
-        return Err(Failure::not_built("vsphere doctor --points"));
+        return look_at_points(global, args);
     }
+    let reader = reader_of(&args.disks)?;
     let connected = connect(global, &args.vcenter)?;
     let session = &connected.session;
     let place = format!("vcenter {}", session.server());
@@ -45,6 +45,14 @@ pub fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Done, Failure> {
         State::Warning => done.ending(Exit::Attention),
         State::Ok | State::Note => done,
     })
+}
+
+/// Every restore point against the keys and policies of today.
+fn look_at_points(global: &GlobalArgs, args: &DoctorArgs) -> Result<Done, Failure> {
+    let connected = connect(global, &args.vcenter)?;
+    let checks = points::check(global, &args.vcenter.vcenter, &connected.session)?;
+    let exit = if checks.iter().all(|check| check.ok) { Exit::Done } else { Exit::Attention };
+    Ok(Done::with(DoctorResult { checks }).with_warnings(connected.warnings).ending(exit))
 }
 
 /// The VMs that were named, or all; of all, those that cannot be read are findings.

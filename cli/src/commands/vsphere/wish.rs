@@ -23,8 +23,9 @@ const SAMPLE: &str = "sample";
 pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<Wish, Failure> {
     let mut map = match &args.map {
         Some(path) => {
-            let failed =
-                |what: String| Failure::new(Exit::Invalid, what, path.display(), "correct the file; nothing was changed");
+            let failed = |what: String| {
+                Failure::new(Exit::Invalid, what, path.display(), "correct the file; nothing was changed")
+            };
             let text = fs::read_to_string(path).map_err(|error| failed(format!("--map: {error}")))?;
             MapFile::read(&text).map_err(|error| failed(error.to_string()))?
         }
@@ -35,11 +36,17 @@ pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<W
             Some((old, new)) if !old.is_empty() && !new.is_empty() => {
                 map.key_providers.insert(old.to_owned(), new.to_owned());
             }
-            _ => return Err(Failure::invalid(format!("--key-provider {text}: no OLD=NEW"), "--key-provider kms-prod=kms-dr")),
+            _ => {
+                return Err(Failure::invalid(
+                    format!("--key-provider {text}: no OLD=NEW"),
+                    "--key-provider kms-prod=kms-dr",
+                ));
+            }
         }
     }
     let loss = |word: &String| {
-        word.parse::<Loss>().map_err(|error| Failure::invalid(format!("--accept-loss: {error}"), "--accept-loss nvram,vtpm"))
+        word.parse::<Loss>()
+            .map_err(|error| Failure::invalid(format!("--accept-loss: {error}"), "--accept-loss nvram,vtpm"))
     };
     let losses = args.accept_loss.iter().map(loss).collect::<Result<BTreeSet<Loss>, Failure>>()?;
     Ok(Wish {

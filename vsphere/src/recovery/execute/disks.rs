@@ -91,24 +91,15 @@ fn open(
     match (&job.options.reader, library) {
         (Reader::Vddk(_), Some(library)) => {
             let allowed = job.options.transports.for_disk(state, Access::Write, Proxy::Elsewhere);
-            let allowed = allowed.map_err(|refused| RestoreVmError::Transport {
-                vm,
-                disk: plan.name.clone(),
-                refused,
-            })?;
-            let place = DiskPlace {
-                name: plan.name.clone(),
-                path: disk.file_name.clone(),
-                state,
-                allowed: allowed.transports,
-            };
+            let allowed =
+                allowed.map_err(|refused| RestoreVmError::Transport { vm, disk: plan.name.clone(), refused })?;
+            let place =
+                DiskPlace { name: plan.name.clone(), path: disk.file_name.clone(), state, allowed: allowed.transports };
             Ok(Arc::new(library.open_new(&place)?))
         }
         (Reader::Nbd(template), _) => {
-            let text = template
-                .replace("{vm}", &vm)
-                .replace("{disk}", &plan.name)
-                .replace("{key}", &disk.key.to_string());
+            let text =
+                template.replace("{vm}", &vm).replace("{disk}", &plan.name).replace("{key}", &disk.key.to_string());
             let failed =
                 |what: String, kind| RestoreVmError::Outside { vm: vm.clone(), disk: plan.name.clone(), what, kind };
             let uri = NbdUri::parse(&text).map_err(|error| failed(format!("{text}: {error}"), Kind::Invalid))?;
@@ -116,7 +107,9 @@ fn open(
                 .map_err(|error| failed(format!("{text}: {error}"), error.kind()))?;
             Ok(Arc::new(target))
         }
-        (Reader::Vddk(_), None) => Err(RestoreVmError::Contradiction { vm, what: "the library was not started".to_owned() }),
+        (Reader::Vddk(_), None) => {
+            Err(RestoreVmError::Contradiction { vm, what: "the library was not started".to_owned() })
+        }
     }
 }
 
