@@ -170,6 +170,27 @@ fn a_run_killed_while_it_reads_leaves_a_snapshot_that_the_next_run_removes() {
 }
 
 #[test]
+fn somebody_elses_reader_serves_the_disks_and_the_point_says_that_its_way_was_not_checked() {
+    let Some(place) = VsphereSite::new() else { return };
+    let root = place.vcenter.datastore("ds1");
+    let serve = "test -s {password_file} && exec nbdkit -f -r -U {socket} file \"$0/$(echo '{path}' | cut -d' ' -f2)\"";
+    let command = format!("sh -c {} {} transports=nbdssl", quoted(serve), root.display());
+    place.run(&["backup", "clear01", "--reader-command", &command]).ends(0);
+    assert_disks(&place, "clear01", &[2000]);
+    let ended = place.run(&["backup", "enc01", "--reader-command", &command]).ends(0);
+    assert!(ended.stderr.contains("whose own way to it cannot be checked"), "{}", ended.stderr);
+    assert_disks(&place, "enc01", &[2000]);
+    let careless = command.replace(" transports=nbdssl", "");
+    place.run(&["backup", "enc01", "--reader-command", &careless]).fails(2, &["transports=nbdssl", "nothing was read"]);
+    place.run(&["backup", "clear01", "--reader-command", "false"]).fails(1, &["ended with"]);
+    assert_eq!(place.vcenter.info("enc01")["snapshots"], json!([]));
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[test]
 fn snapshots_of_others_are_never_touched() {
     let Some(place) = VsphereSite::new() else { return };
     place.vcenter.ctl("snapshot?vm=clear01&name=before-upgrade&description=by%20hand");

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use engine::{DiskSource, JobDisk, NbdOptions, NbdSource, NbdUri};
 
-use super::{Note, Reader, SeenVm, VmBackupError, VmBackupOptions, look::state_of, snapshot::TakenSnapshot};
+use super::{
+    Note, Reader, SeenVm, VmBackupError, VmBackupOptions,
+    look::state_of,
+    reader_command::{Blanks, CommandDisk, keeps_to_nbdssl},
+    snapshot::TakenSnapshot,
+};
 use crate::{
     disk::{DiskPlace, VddkDisk, VddkVm},
     session::Session,
@@ -17,6 +22,7 @@ use crate::{
 enum Source {
     Vddk(VddkDisk),
     Nbd(NbdSource),
+    Command(CommandDisk),
 }
 
 impl Source {
@@ -24,6 +30,7 @@ impl Source {
         match self {
             Self::Vddk(disk) => disk,
             Self::Nbd(source) => source,
+            Self::Command(source) => source,
         }
     }
 }
@@ -47,7 +54,7 @@ impl OpenDisks {
     ) -> Result<Self, VmBackupError> {
         let library = match &options.reader {
             Reader::Vddk(launch) => Some(start(session, seen, snapshot, launch)?),
-            Reader::Nbd(_) => None,
+            Reader::Nbd(_) | Reader::Command { .. } => None,
         };
         let reader = options.reader.word();
         let mut open = Self { disks: Vec::new(), skipped: BTreeMap::new(), reader, library };
@@ -56,13 +63,13 @@ impl OpenDisks {
                 open.skipped.insert(disk.key, reason.to_string());
                 continue;
             }
-            let source = open.source(seen, disk, options)?;
+            let source = open.source(session, seen, snapshot, disk, options)?;
             let (found, wanted) = (source.as_source().bytes(), disk.capacity_bytes);
             if found != wanted {
                 let (vm, disk) = (seen.name().to_owned(), disk.name.clone());
                 return Err(VmBackupError::Size { vm, disk, found, wanted });
             }
-            if matches!(source, Source::Nbd(_)) && disk.kms_key.is_some() {
+            if matches!(source, Source::Nbd(_) | Source::Command(_)) && disk.kms_key.is_some() {
                 let text = format!(
                     "{} {}: read from {}, whose own way to it cannot be checked",
                     seen.name(),
@@ -76,7 +83,14 @@ impl OpenDisks {
         Ok(open)
     }
 
-    fn source(&self, seen: &SeenVm<'_>, disk: &ConfigDisk, options: &VmBackupOptions) -> Result<Source, VmBackupError> {
+    fn source(
+        &self,
+        session: &Session,
+        seen: &SeenVm<'_>,
+        snapshot: &TakenSnapshot,
+        disk: &ConfigDisk,
+        options: &VmBackupOptions,
+    ) -> Result<Source, VmBackupError> {
         let refused =
             |refused| VmBackupError::Transport { vm: seen.name().to_owned(), disk: disk.name.clone(), refused };
         match (&options.reader, &self.library) {
@@ -92,6 +106,9 @@ impl OpenDisks {
                 Ok(Source::Vddk(library.open(place)?))
             }
             (Reader::Nbd(template), _) => open_outside(seen, disk, template).map(Source::Nbd),
+            (Reader::Command { words, libdir }, _) => {
+                open_by_command(session, seen, snapshot, disk, words, libdir).map(Source::Command)
+            }
             (Reader::Vddk(_), None) => Err(VmBackupError::Outside {
                 vm: seen.name().to_owned(),
                 disk: disk.name.clone(),
@@ -123,7 +140,7 @@ impl OpenDisks {
     pub(super) fn transports(&self) -> BTreeMap<i32, String> {
         let word = |source: &Source| match source {
             Source::Vddk(disk) => disk.transport().word().to_owned(),
-            Source::Nbd(_) => "nbd (not checked)".to_owned(),
+            Source::Nbd(_) | Source::Command(_) => "nbd (not checked)".to_owned(),
         };
         self.disks.iter().map(|(disk, source)| (disk.key, word(source))).collect()
     }
@@ -177,4 +194,32 @@ fn open_outside(seen: &SeenVm<'_>, disk: &ConfigDisk, template: &str) -> Result<
         template.replace("{vm}", seen.name()).replace("{disk}", &disk.name).replace("{key}", &disk.key.to_string());
     let uri = NbdUri::parse(&text).map_err(|error| failed(format!("{text}: {error}"), engine::Kind::Invalid))?;
     NbdSource::open(&uri, NbdOptions::default()).map_err(|error| failed(format!("{text}: {error}"), error.kind()))
+}
+
+fn open_by_command(
+    session: &Session,
+    seen: &SeenVm<'_>,
+    snapshot: &TakenSnapshot,
+    disk: &ConfigDisk,
+    words: &[String],
+    libdir: &str,
+) -> Result<CommandDisk, VmBackupError> {
+    let failed =
+        |what: String, kind| VmBackupError::Outside { vm: seen.name().to_owned(), disk: disk.name.clone(), what, kind };
+    if disk.kms_key.is_some() && !keeps_to_nbdssl(words) {
+        let what = "it is encrypted, and the reader command does not say transports=nbdssl; nothing was read";
+        return Err(failed(what.to_owned(), engine::Kind::Invalid));
+    }
+    let login = vm_login(session, seen.object().moref());
+    let blanks = Blanks {
+        vm: &login.vm,
+        snapshot: snapshot.object.moref(),
+        path: &disk.file_name,
+        server: &login.server,
+        user: &login.user,
+        password: &login.password,
+        thumbprint: &login.thumbprint,
+        libdir,
+    };
+    CommandDisk::open(words, &blanks).map_err(|error| failed(error.to_string(), error.kind()))
 }

@@ -12,6 +12,7 @@ mod home;
 mod look;
 mod note;
 mod options;
+mod reader_command;
 mod snapshot;
 mod tracking;
 

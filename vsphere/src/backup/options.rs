@@ -45,6 +45,13 @@ pub enum Reader {
     Vddk(Launch),
     /// An NBD server of somebody else: a URI with `{vm}`, `{disk}` and `{key}` in it.
     Nbd(String),
+    /// A command that serves one disk over NBD, its words with blanks in them, and the library's folder for `{libdir}`.
+    Command {
+        /// Program and arguments.
+        words: Vec<String>,
+        /// The library's folder; empty if it needs none.
+        libdir: String,
+    },
 }
 
 impl Reader {
@@ -53,6 +60,7 @@ impl Reader {
         match self {
             Self::Vddk(_) => "vddk",
             Self::Nbd(_) => "nbd",
+            Self::Command { .. } => "command",
         }
     }
 }

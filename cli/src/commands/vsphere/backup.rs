@@ -71,6 +71,16 @@ pub fn run(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<Done, Failur
 
 /// How disks are read, checked before anything is opened.
 pub(super) fn reader(args: &DiskAccessArgs) -> Result<Reader, Failure> {
+    if let Some(line) = &args.reader_command {
+        let advice = "quote it as a shell would want it";
+        let words = shell_words::split(line)
+            .map_err(|error| Failure::invalid(format!("--reader-command {line:?}: {error}"), advice))?;
+        if words.is_empty() {
+            return Err(Failure::invalid("--reader-command is empty", "name the command that serves a disk over NBD"));
+        }
+        let libdir = args.vddk_libdir.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
+        return Ok(Reader::Command { words, libdir });
+    }
     if let Some(template) = args.reader.strip_prefix("nbd:") {
         return Ok(Reader::Nbd(template.to_owned()));
     }
