@@ -100,8 +100,8 @@ pub struct Login {
 
 pub fn login(params: *const ConnectParams) -> Login {
     let params = at(params.cast_mut());
-    if params.cred_type != 1 || params.port != 443 {
-        crate::rules::broken("credentials are not those of a user, or the port is another");
+    if params.cred_type != 1 || params.port == 0 {
+        crate::rules::broken("credentials are not those of a user, or there is no port");
     }
     Login {
         vm: text(params.vmx_spec),
