@@ -58,8 +58,7 @@ fn judge(
     chosen: &Chosen,
 ) -> Result<Judged, Failure> {
     let point = SavedPoint::read(reader, chosen.id).map_err(|error| unread(&error, chosen))?;
-    let target =
-        Target::gather(session, looked, &point.saved, wish).map_err(|error| no_place(&error, &chosen.vm))?;
+    let target = Target::gather(session, looked, &point.saved, wish).map_err(|error| no_place(&error, &chosen.vm))?;
     let decision = decide(&point.saved, wish, &target.facts);
     let reasons = match &decision {
         Decision::Refuse(refused) => reason_texts(&point.saved, &refused.reasons),

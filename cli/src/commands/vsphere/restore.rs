@@ -130,12 +130,7 @@ fn undo_leftovers(
 }
 
 /// Decides, and asks at the terminal what only a person can settle.
-fn settled(
-    chosen: &Chosen,
-    point: &SavedPoint,
-    target: &Target,
-    mut wish: Wish,
-) -> Result<(Decision, Wish), Failure> {
+fn settled(chosen: &Chosen, point: &SavedPoint, target: &Target, mut wish: Wish) -> Result<(Decision, Wish), Failure> {
     loop {
         let decision = decide(&point.saved, &wish, &target.facts);
         let Decision::Ask(asked) = &decision else { return Ok((decision, wish)) };
@@ -149,7 +144,12 @@ fn settled(
 
 fn answered(question: &Question, answer: &str, wish: &mut Wish) -> Result<(), Failure> {
     let not_confirmed = || {
-        Failure::new(Exit::Invalid, "not confirmed; nothing was changed", "the terminal", "type what the question names")
+        Failure::new(
+            Exit::Invalid,
+            "not confirmed; nothing was changed",
+            "the terminal",
+            "type what the question names",
+        )
     };
     match question {
         Question::Policy { choices, .. } => {

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, fs};
 
 use vsphere::recovery::{
-    Consents, Decision, EncryptionWish, Ending, Loss, MapFile, Operator, PlaceError, PolicyWish, PowerOn, Purpose,
-    SavedPoint, SavedPointError, Target, Unbootable, Wish, decision_lines, plan_lines, question_text, reason_texts,
+    Consents, Decision, EncryptionWish, Ending, HomeRow, Loss, MapFile, Operator, PlaceError, PolicyWish, PowerOn,
+    Purpose, SavedPoint, SavedPointError, Target, Unbootable, Wish, decision_lines, plan_lines, question_text,
+    reason_texts,
 };
 
 use crate::{
@@ -23,8 +24,9 @@ const SAMPLE: &str = "sample";
 pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<Wish, Failure> {
     let mut map = match &args.map {
         Some(path) => {
-            let failed =
-                |what: String| Failure::new(Exit::Invalid, what, path.display(), "correct the file; nothing was changed");
+            let failed = |what: String| {
+                Failure::new(Exit::Invalid, what, path.display(), "correct the file; nothing was changed")
+            };
             let text = fs::read_to_string(path).map_err(|error| failed(format!("--map: {error}")))?;
             MapFile::read(&text).map_err(|error| failed(error.to_string()))?
         }
@@ -35,11 +37,17 @@ pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<W
             Some((old, new)) if !old.is_empty() && !new.is_empty() => {
                 map.key_providers.insert(old.to_owned(), new.to_owned());
             }
-            _ => return Err(Failure::invalid(format!("--key-provider {text}: no OLD=NEW"), "--key-provider kms-prod=kms-dr")),
+            _ => {
+                return Err(Failure::invalid(
+                    format!("--key-provider {text}: no OLD=NEW"),
+                    "--key-provider kms-prod=kms-dr",
+                ));
+            }
         }
     }
     let loss = |word: &String| {
-        word.parse::<Loss>().map_err(|error| Failure::invalid(format!("--accept-loss: {error}"), "--accept-loss nvram,vtpm"))
+        word.parse::<Loss>()
+            .map_err(|error| Failure::invalid(format!("--accept-loss: {error}"), "--accept-loss nvram,vtpm"))
     };
     let losses = args.accept_loss.iter().map(loss).collect::<Result<BTreeSet<Loss>, Failure>>()?;
     Ok(Wish {
@@ -102,7 +110,7 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
     let time = units::utc(chosen.time_ms);
     let plan = decision.plan();
     let verdict = match decision {
-        Decision::Refuse(_) => plan.map_or("impossible", |plan| plan.lasting_verdict().word()),
+        Decision::Refuse(_) => plan.map_or(without_plan(decision.row()), |plan| plan.lasting_verdict().word()),
         _ => plan.map_or("unknown", |plan| plan.lasting_verdict().word()),
     };
     let refused = match decision {
@@ -126,6 +134,14 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
         questions,
         text: decision_lines(&point.saved, decision, &target.facts, &time),
         time,
+    }
+}
+
+/// What would come out where a reason keeps the plan from being complete.
+fn without_plan(row: HomeRow) -> &'static str {
+    match row {
+        HomeRow::D6 | HomeRow::D7 => "not_bootable",
+        _ => "impossible",
     }
 }
 

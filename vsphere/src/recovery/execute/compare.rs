@@ -106,4 +106,3 @@ fn policies(job: &RestoreVmJob<'_>, vm: &ManagedObject, config: &VmConfig) -> Re
     }
     Ok(wrong)
 }
-

@@ -19,6 +19,9 @@ use crate::{
     vm_home::{ConfigDisk, VmConfig},
 };
 
+/// One request while holes are read back.
+const HOLE_READ_BYTES: usize = 1 << 20;
+
 /// Writes every disk of the plan into the powered-off VM.
 pub(super) fn write(
     job: &RestoreVmJob<'_>,
@@ -91,24 +94,15 @@ fn open(
     match (&job.options.reader, library) {
         (Reader::Vddk(_), Some(library)) => {
             let allowed = job.options.transports.for_disk(state, Access::Write, Proxy::Elsewhere);
-            let allowed = allowed.map_err(|refused| RestoreVmError::Transport {
-                vm,
-                disk: plan.name.clone(),
-                refused,
-            })?;
-            let place = DiskPlace {
-                name: plan.name.clone(),
-                path: disk.file_name.clone(),
-                state,
-                allowed: allowed.transports,
-            };
+            let allowed =
+                allowed.map_err(|refused| RestoreVmError::Transport { vm, disk: plan.name.clone(), refused })?;
+            let place =
+                DiskPlace { name: plan.name.clone(), path: disk.file_name.clone(), state, allowed: allowed.transports };
             Ok(Arc::new(library.open_new(&place)?))
         }
         (Reader::Nbd(template), _) => {
-            let text = template
-                .replace("{vm}", &vm)
-                .replace("{disk}", &plan.name)
-                .replace("{key}", &disk.key.to_string());
+            let text =
+                template.replace("{vm}", &vm).replace("{disk}", &plan.name).replace("{key}", &disk.key.to_string());
             let failed =
                 |what: String, kind| RestoreVmError::Outside { vm: vm.clone(), disk: plan.name.clone(), what, kind };
             let uri = NbdUri::parse(&text).map_err(|error| failed(format!("{text}: {error}"), Kind::Invalid))?;
@@ -116,7 +110,9 @@ fn open(
                 .map_err(|error| failed(format!("{text}: {error}"), error.kind()))?;
             Ok(Arc::new(target))
         }
-        (Reader::Vddk(_), None) => Err(RestoreVmError::Contradiction { vm, what: "the library was not started".to_owned() }),
+        (Reader::Vddk(_), None) => {
+            Err(RestoreVmError::Contradiction { vm, what: "the library was not started".to_owned() })
+        }
     }
 }
 
@@ -138,6 +134,24 @@ impl Target for ReadBack {
 
     fn zero_at(&self, _range: Range<u64>) -> Result<(), TargetError> {
         Ok(())
+    }
+
+    /// Where a hole should be, the disk is read, and what is not zero is named.
+    fn holds_data(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, TargetError> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; HOLE_READ_BYTES];
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from(range.end.saturating_sub(at)).unwrap_or(HOLE_READ_BYTES).min(HOLE_READ_BYTES);
+            let part = buffer.get_mut(..length).unwrap_or_default();
+            self.0.read_at(at, part)?;
+            let end = at.saturating_add(part.len() as u64);
+            if part.iter().any(|byte| *byte != 0) {
+                found.push(at..end);
+            }
+            at = end;
+        }
+        Ok(found)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), TargetError> {

@@ -3,15 +3,8 @@
 use engine::{Kind, RestoreError};
 
 use crate::{
-    datastore_file::DatastoreFileError,
-    disk::DiskError,
-    inventory::InventoryError,
-    journal::JournalError,
-    recovery::SpecError,
-    soap::CallError,
-    task::TaskError,
-    transport::Refused,
-    vm_home::ConfigError,
+    datastore_file::DatastoreFileError, disk::DiskError, inventory::InventoryError, journal::JournalError,
+    recovery::SpecError, soap::CallError, task::TaskError, transport::Refused, vm_home::ConfigError,
 };
 
 /// Why a VM was not brought back. In every case but [`LeftBehind`](Self::LeftBehind) nothing of it is left in vCenter.

@@ -109,7 +109,8 @@ pub fn restore_vm(job: &RestoreVmJob<'_>, monitor: &dyn Monitor) -> Result<Resto
     let folder = job.target.place.vm.folder.moref().to_owned();
     let intent = journal.intend(Effect::CreateVm { folder, name: job.recovery.name.clone() })?;
     let mut notes = Vec::new();
-    let made = create_vm(job.session, &job.target.place.vm, spec.into_element()).map_err(|error| job.not_created(error));
+    let made =
+        create_vm(job.session, &job.target.place.vm, spec.into_element()).map_err(|error| job.not_created(error));
     let filled = made.and_then(|vm| {
         journal.made(intent, vm.moref())?;
         let disks = fill(job, &vm, monitor, &mut notes)?;
@@ -146,10 +147,8 @@ fn settle(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Result<(), RestoreVmErr
     let raw = job.point.saved.configuration.as_ref().map_err(|why| super::SpecError::from(why.clone()))?;
     let tracked = raw.config.element().flag_at("changeTrackingEnabled").unwrap_or_default();
     let value = Element::text_of("value", "").with_xsi_type("xsd:string");
-    let no_mark = Element::new("extraConfig")
-        .with_xsi_type("OptionValue")
-        .with_text("key", super::RUN_OPTION)
-        .with(value);
+    let no_mark =
+        Element::new("extraConfig").with_xsi_type("OptionValue").with_text("key", super::RUN_OPTION).with(value);
     let spec = Element::new("spec").with(no_mark);
     let spec = if tracked { spec.with_text("changeTrackingEnabled", "true") } else { spec };
     reconfigure_vm(job.session, vm, spec).map_err(|source| job.task("its last settings", source))
@@ -180,10 +179,12 @@ fn undone(job: &RestoreVmJob<'_>, mut journal: Journal, intent: Intent, error: R
             Err(error) => error.to_string(),
         },
         // Without an object of its own this run has made nothing: a VM of that name is somebody else's.
-        Err(_) if made.is_none() && !error.may_have_made() => match journal.undone(intent).and_then(|()| journal.close()) {
-            Ok(()) => return error,
-            Err(error) => error.to_string(),
-        },
+        Err(_) if made.is_none() && !error.may_have_made() => {
+            match journal.undone(intent).and_then(|()| journal.close()) {
+                Ok(()) => return error,
+                Err(error) => error.to_string(),
+            }
+        }
         Err(why) => why,
     };
     RestoreVmError::LeftBehind { vm: job.recovery.name.clone(), why, source: Box::new(error) }

@@ -18,7 +18,8 @@ pub(super) fn upload(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Result<(), R
     let content = job.point.nvram.as_ref().ok_or_else(|| contradiction("there is no NVRAM to upload"))?;
     let config = config_of(job.session, vm)?;
     let vmx = config.text_at("files.vmPathName").unwrap_or_default();
-    let vmx: DatastorePath = vmx.parse().map_err(|error| failed(crate::datastore_file::DatastoreFileError::Path(error)))?;
+    let vmx: DatastorePath =
+        vmx.parse().map_err(|error| failed(crate::datastore_file::DatastoreFileError::Path(error)))?;
     let stem = vmx.file_name().strip_suffix(".vmx").unwrap_or(vmx.file_name());
     let place = vmx.folder().join(&format!("{stem}.nvram"));
     let dc_path = &job.target.place.dc_path;

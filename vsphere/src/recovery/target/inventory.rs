@@ -66,7 +66,8 @@ impl TargetInventory {
         }
         for folder in in_view(session, "Folder", &["name", "parent", "childType"])? {
             looked.remember(&folder)?;
-            let takes_vms = folder.get("childType")?.is_some_and(|kinds| texts(kinds).any(|kind| kind == "VirtualMachine"));
+            let takes_vms =
+                folder.get("childType")?.is_some_and(|kinds| texts(kinds).any(|kind| kind == "VirtualMachine"));
             if takes_vms {
                 looked.vm_folders.push(folder.object().clone());
             }

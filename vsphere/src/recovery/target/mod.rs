@@ -83,7 +83,11 @@ fn listed(names: &[String]) -> String {
 }
 
 fn several(names: &[String]) -> String {
-    if names.is_empty() { "there is none that can be used".to_owned() } else { format!("there are {}", names.join(", ")) }
+    if names.is_empty() {
+        "there is none that can be used".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    }
 }
 
 impl PlaceError {

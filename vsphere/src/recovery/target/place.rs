@@ -58,7 +58,8 @@ fn folder(
             there: shortened(looked.vm_folders.iter().map(|folder| looked.path(folder))),
         });
     }
-    let was = document.and_then(|document| document.identity.inventory_path.split_last()).map(|(_, above)| above.join("/"));
+    let was =
+        document.and_then(|document| document.identity.inventory_path.split_last()).map(|(_, above)| above.join("/"));
     if let Some(folder) = was.and_then(|path| of_path(&path)) {
         return Ok(folder);
     }
@@ -95,9 +96,7 @@ fn pool<'l>(
     }
     if let Some(wanted) = &wanted.cluster {
         let compute = here.iter().find(|compute| of_text(compute, wanted.trim_matches('/')));
-        return compute
-            .map(|compute| (*compute, compute.pool.clone()))
-            .ok_or_else(|| no_such(wanted, "cluster"));
+        return compute.map(|compute| (*compute, compute.pool.clone())).ok_or_else(|| no_such(wanted, "cluster"));
     }
     let compute = only("resource pool or cluster", here.iter(), |compute| looked.path(&compute.object))?;
     Ok((compute, compute.pool.clone()))
@@ -143,8 +142,8 @@ fn host(session: &Session, compute: &Compute) -> Result<Option<(ManagedObject, S
     let mut fit = Vec::new();
     for host in &compute.hosts {
         let found = properties_of(session, host, &paths)?;
-        let is_fit = found.text("runtime.connectionState")? == Some("connected")
-            && !found.flag("runtime.inMaintenanceMode")?;
+        let is_fit =
+            found.text("runtime.connectionState")? == Some("connected") && !found.flag("runtime.inMaintenanceMode")?;
         if is_fit {
             let is_safe = found.text("runtime.cryptoState")? == Some("safe");
             fit.push((!is_safe, found.text("name")?.unwrap_or_default().to_owned(), host.clone()));
