@@ -4,6 +4,7 @@ use std::{io::Write, time::Instant};
 
 use engine::PinnedReader;
 use vsphere::{
+    backup::Reader,
     CleanupMode, Session, clean_up,
     recovery::{
         Decision, Loss, Operator, PolicyWish, PowerOn, Powered, Purpose, Question, Recovery, RestoreVmError,
@@ -18,7 +19,7 @@ use super::{
     wish::{exit_of, no_place, plan_line, plan_text, refusal, unread, wish_for, wish_of},
 };
 use crate::{
-    args::{GlobalArgs, VsphereRestoreArgs},
+    args::{DiskAccessArgs, GlobalArgs, VsphereRestoreArgs},
     commands::{
         Done,
         points::{Chosen, choose_parsed},
@@ -107,7 +108,7 @@ pub fn run(global: &GlobalArgs, args: &VsphereRestoreArgs) -> Result<Done, Failu
 
 fn options(global: &GlobalArgs, args: &VsphereRestoreArgs) -> Result<RestoreVmOptions, Failure> {
     Ok(RestoreVmOptions {
-        reader: reader(&args.disks)?,
+        reader: writer_of(&args.disks)?,
         transports: transports(&args.disks)?,
         threads: global.thread_count(),
         verify_after: if args.verify_after { VerifyAfter::Yes } else { VerifyAfter::No },
@@ -215,4 +216,12 @@ fn tell(
         "not_bootable".clone_into(&mut result.verdict);
     }
     Exit::Attention
+}
+
+/// Who writes the disks: a command that serves them for reading cannot.
+fn writer_of(args: &DiskAccessArgs) -> Result<Reader, Failure> {
+    if args.reader_command.is_some() {
+        return Err(Failure::invalid("a reader command only reads", "--vddk-libdir DIR, or --reader nbd:URI"));
+    }
+    reader(args)
 }

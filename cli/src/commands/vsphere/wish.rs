@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, fs};
 
 use vsphere::recovery::{
-    Consents, Decision, EncryptionWish, Ending, Loss, MapFile, Operator, PlaceError, PolicyWish, PowerOn, Purpose,
-    SavedPoint, SavedPointError, Target, Unbootable, Wish, decision_lines, plan_lines, question_text, reason_texts,
+    Consents, Decision, EncryptionWish, Ending, HomeRow, Loss, MapFile, Operator, PlaceError, PolicyWish, PowerOn,
+    Purpose, SavedPoint, SavedPointError, Target, Unbootable, Wish, decision_lines, plan_lines, question_text,
+    reason_texts,
 };
 
 use crate::{
@@ -109,7 +110,7 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
     let time = units::utc(chosen.time_ms);
     let plan = decision.plan();
     let verdict = match decision {
-        Decision::Refuse(_) => plan.map_or("impossible", |plan| plan.lasting_verdict().word()),
+        Decision::Refuse(_) => plan.map_or(without_plan(decision.row()), |plan| plan.lasting_verdict().word()),
         _ => plan.map_or("unknown", |plan| plan.lasting_verdict().word()),
     };
     let refused = match decision {
@@ -133,6 +134,14 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
         questions,
         text: decision_lines(&point.saved, decision, &target.facts, &time),
         time,
+    }
+}
+
+/// What would come out where a reason keeps the plan from being complete.
+fn without_plan(row: HomeRow) -> &'static str {
+    match row {
+        HomeRow::D6 | HomeRow::D7 => "not_bootable",
+        _ => "impossible",
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
     vm_home::{ConfigDisk, VmConfig},
 };
 
+/// One request while holes are read back.
+const HOLE_READ_BYTES: usize = 1 << 20;
+
 /// Writes every disk of the plan into the powered-off VM.
 pub(super) fn write(
     job: &RestoreVmJob<'_>,
@@ -33,7 +36,7 @@ pub(super) fn write(
             let access = VmAccess { login, snapshot: None, access: Access::Write };
             Some(VddkVm::start(job.name(), launch.clone(), access)?)
         }
-        Reader::Nbd(_) => None,
+        Reader::Nbd(_) | Reader::Command { .. } => None,
     };
     let written = open_and_write(job, config, library.as_ref(), monitor);
     notes.extend(library.map(VddkVm::end).unwrap_or_default());
@@ -107,6 +110,12 @@ fn open(
                 .map_err(|error| failed(format!("{text}: {error}"), error.kind()))?;
             Ok(Arc::new(target))
         }
+        (Reader::Command { .. }, _) => Err(RestoreVmError::Outside {
+            vm,
+            disk: plan.name.clone(),
+            what: "a reader command only reads".to_owned(),
+            kind: Kind::Invalid,
+        }),
         (Reader::Vddk(_), None) => {
             Err(RestoreVmError::Contradiction { vm, what: "the library was not started".to_owned() })
         }
@@ -131,6 +140,24 @@ impl Target for ReadBack {
 
     fn zero_at(&self, _range: Range<u64>) -> Result<(), TargetError> {
         Ok(())
+    }
+
+    /// Where a hole should be, the disk is read, and what is not zero is named.
+    fn holds_data(&self, range: &Range<u64>) -> Result<Vec<Range<u64>>, TargetError> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; HOLE_READ_BYTES];
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from(range.end.saturating_sub(at)).unwrap_or(HOLE_READ_BYTES).min(HOLE_READ_BYTES);
+            let part = buffer.get_mut(..length).unwrap_or_default();
+            self.0.read_at(at, part)?;
+            let end = at.saturating_add(part.len() as u64);
+            if part.iter().any(|byte| *byte != 0) {
+                found.push(at..end);
+            }
+            at = end;
+        }
+        Ok(found)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), TargetError> {
