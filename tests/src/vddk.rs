@@ -48,14 +48,6 @@ impl StandIn {
         Self::like(Like::Version8, settings)
     }
 
-    /// Version 8 that serves the files below `root`.
-    pub fn serving(root: &Path, settings: &str) -> Self {
-        let stand_in = Self::install("");
-        fs::write(stand_in.libdir().join("stand-in.toml"), format!("root = {:?}\n{settings}", root.to_str().unwrap()))
-            .unwrap();
-        stand_in
-    }
-
     /// Another version.
     pub fn like(version: Like, settings: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("strongroom-vddk-stand-in-").tempdir().unwrap();

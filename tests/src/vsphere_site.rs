@@ -32,7 +32,7 @@ impl VsphereSite {
         let password = site.path("vcenter-password");
         fs::write(&password, format!("{}\n", vcenter.password)).unwrap();
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
-        let library = StandIn::serving(&vcenter.datastore("ds1"), "");
+        let library = StandIn::over(&vcenter.datastore("ds1"));
         Some(Self { site, vcenter, library })
     }
 

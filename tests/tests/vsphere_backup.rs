@@ -125,9 +125,9 @@ fn ways_that_would_carry_encrypted_disks_in_the_clear_are_refused_before_anythin
 
 #[test]
 fn a_way_that_the_library_fell_back_to_is_noticed_and_nothing_is_read() {
-    let Some(mut place) = VsphereSite::new() else { return };
+    let Some(place) = VsphereSite::new() else { return };
     let root = place.vcenter.datastore("ds1");
-    place.library = strongroom_tests::StandIn::serving(&root, "mode = \"san\"\n");
+    place.library.set_over(&root, "mode = \"san\"\n");
     place.run(&["backup", "enc01"]).fails(1, &["enc01 disk0", "encrypted, but opened by \"san\"; nothing was read"]);
     assert_eq!(place.vcenter.info("enc01")["snapshots"], json!([]), "the snapshot is gone all the same");
 }
@@ -146,10 +146,10 @@ fn a_guest_that_cannot_be_made_quiet_is_backed_up_as_after_a_power_cut_or_not_at
 
 #[test]
 fn a_run_killed_while_it_reads_leaves_a_snapshot_that_the_next_run_removes() {
-    let Some(mut place) = VsphereSite::new() else { return };
+    let Some(place) = VsphereSite::new() else { return };
     let root = place.vcenter.datastore("ds1");
     let before = place.vcenter.ctl("state");
-    place.library = strongroom_tests::StandIn::serving(&root, "delay_ms = 3000\n");
+    place.library.set_over(&root, "delay_ms = 3000\n");
     let mut running = place.start(&["backup", "enc01"]);
     let has_snapshot = || place.vcenter.info("enc01")["snapshots"] != json!([]);
     while !has_snapshot() && running.goes_on() {

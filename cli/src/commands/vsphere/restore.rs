@@ -4,8 +4,9 @@ use std::{io::Write, time::Instant};
 
 use engine::PinnedReader;
 use vsphere::{
+    CleanupMode, Session,
     backup::Reader,
-    CleanupMode, Session, clean_up,
+    clean_up,
     recovery::{
         Decision, Loss, Operator, PolicyWish, PowerOn, Powered, Purpose, Question, Recovery, RestoreVmError,
         RestoreVmJob, RestoreVmOptions, RestoredVm, SavedPoint, Target, TargetInventory, VerifyAfter, Wish, decide,
