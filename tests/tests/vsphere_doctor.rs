@@ -253,12 +253,7 @@ fn what_a_backup_would_meet_is_told_vm_by_vm() {
     // Its configuration may not be read.
     vcenter.ctl("hide?vm=enc01&path=config");
     let found = doctor.examines_without_library(&[]).ends(1);
-    found.says(
-        "P5",
-        "problem",
-        vcenter.info("enc01")["moref"].as_str().unwrap().to_owned(),
-        &["not readable", "System.Read"],
-    );
+    found.says("P5", "problem", vcenter.info("enc01")["moref"].as_str().unwrap(), &["not readable", "System.Read"]);
 }
 
 #[test]
