@@ -127,7 +127,7 @@ impl Moment {
         loop {
             let properties = capture_properties(session, seen.object())?;
             let config = VmConfig::read(properties.require("config")?)?;
-            let nvram = nvram(session, seen, &properties);
+            let nvram = nvram(session, seen, &properties, &config);
             let after = capture_properties(session, seen.object())?;
             let after = VmConfig::read(after.require("config")?)?;
             if config.has_the_keys_of(&after) {
@@ -151,7 +151,7 @@ impl Moment {
 }
 
 /// The NVRAM file. That it cannot be had is no error of the backup: it is said.
-fn nvram(session: &Session, seen: &SeenVm<'_>, properties: &Properties) -> SavedFile {
+fn nvram(session: &Session, seen: &SeenVm<'_>, properties: &Properties, config: &VmConfig) -> SavedFile {
     match read_nvram(session, &seen.identity.dc_path, properties) {
         Ok(Some((place, content))) => match FileName::new(place.file_name()) {
             Ok(file_name) => SavedFile::Saved { file_name, content: Zeroizing::new(content) },
@@ -160,6 +160,10 @@ fn nvram(session: &Session, seen: &SeenVm<'_>, properties: &Properties) -> Saved
                 Err(error) => SavedFile::Absent { why: error.to_string() },
             },
         },
+        // What a VM that runs, or one with secrets, should have and has not is missing: nobody must take that for "as it was".
+        Ok(None) if config.is_encrypted() || !seen.is_off() => {
+            SavedFile::Absent { why: "there is no NVRAM file beside the VM's configuration".to_owned() }
+        }
         Ok(None) => SavedFile::NeverStarted,
         Err(error) => SavedFile::Absent { why: error.to_string() },
     }
