@@ -83,3 +83,26 @@ fn hold(writer: &mut Writer, point: ChunkId) -> Result<Holding, SessionError> {
     let heartbeat = Heartbeat::start(environment.store, id, environment.entropy);
     Ok(Holding { id, lock, _heartbeat: heartbeat })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        repository::open_writer,
+        store::ReadOnlyStore,
+        test_repository::{TestRepository, content, environment, secret},
+    };
+    use std::sync::Arc;
+
+    #[test]
+    fn a_point_is_read_from_a_store_that_takes_no_writes() {
+        let mut repository = TestRepository::new();
+        let point = repository.back_up("web01", &[("disk0", &content(&[1, 2]))], false);
+        let folder = tempfile::tempdir().unwrap();
+        let mut environment = environment(Arc::clone(&repository.store), &folder);
+        environment.store = Arc::new(ReadOnlyStore::new(environment.store));
+        let reading = PinnedReader::pin(open_writer(environment, &secret()).unwrap(), point);
+        assert!(reading.failure().is_some());
+        assert!(crate::restore::read_point(&reading, point).is_ok());
+    }
+}

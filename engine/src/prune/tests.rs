@@ -26,7 +26,7 @@ use crate::{
     restore::{BadExtents, RestoreJob, RestoreOptions, restore},
     source::MemorySource,
     state_folder::StateFolder,
-    store::{Caps, Deleted, Listed, MemoryStore, Name, Prefix, PutNew, Reaction, ReadOnlyStore, Store, StoreError},
+    store::{Caps, Deleted, Listed, MemoryStore, Name, Prefix, PutNew, Reaction, Store, StoreError},
     target::{MemoryTarget, Target},
 };
 
@@ -291,17 +291,6 @@ fn a_pinned_point_keeps_its_chunks_though_it_was_forgotten() {
     drop(reading);
     assert!(bench.prune(&AT_ONCE).removed_packs > 0);
     bench.assert_whole();
-}
-
-#[test]
-fn a_point_is_read_from_a_store_that_takes_no_writes() {
-    let mut bench = Bench::new();
-    let point = bench.back_up("web01", &noise(1, 1 << 18));
-    let mut environment = bench.environment(&bench.store);
-    environment.store = Arc::new(ReadOnlyStore::new(environment.store));
-    let reading = PinnedReader::pin(open_writer(environment, &secret()).unwrap(), point);
-    assert!(reading.failure().is_some());
-    bench.assert_restores(&reading, point);
 }
 
 #[test]

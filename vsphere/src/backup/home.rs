@@ -5,7 +5,7 @@
 
 use std::cell::{OnceCell, RefCell};
 
-use engine::{CapturedHome, HomeSource, HomeSourceError, Kind};
+use engine::{CapturedHome, HomeSource, HomeSourceError};
 use repo_format::{Digest, FileName};
 use zeroize::Zeroizing;
 
@@ -166,13 +166,5 @@ fn nvram(session: &Session, seen: &SeenVm<'_>, properties: &Properties, config: 
         }
         Ok(None) => SavedFile::NeverStarted,
         Err(error) => SavedFile::Absent { why: error.to_string() },
-    }
-}
-
-/// How to react to a home that cannot be read.
-impl From<LookError> for HomeSourceError {
-    fn from(error: LookError) -> Self {
-        let kind: Kind = error.kind();
-        Self::new(error, kind)
     }
 }
