@@ -27,13 +27,11 @@ pub fn soap_fault(bytes: &[u8]) -> Outcome {
         Ok(document) => document,
         Err(error) => return refused(&error),
     };
-    let class = |fault: &Fault| {
+    for fault in [Fault::of_answer(document.root()), Fault::of_localized(document.root())] {
         assert!(fault.to_string().starts_with(fault.fault_type()));
         assert_eq!(fault.kind(), fault.class().kind());
-        format!("{:?}", std::mem::discriminant(&fault.class()))
-    };
-    let classes = [Fault::of_answer(document.root()), Fault::of_localized(document.root())];
-    Outcome::Refused(classes.iter().map(class).collect())
+    }
+    Outcome::Accepted
 }
 
 fn refused(error: &XmlError) -> Outcome {
