@@ -122,7 +122,7 @@ impl VerifyError {
 /// Verifies a repository with its keys.
 pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -> Result<VerifyReport, VerifyError> {
     let points = quick::chosen_points(reader, &options.points)?;
-    let mut problems = objects::check(reader)?;
+    // First: what a prune beside this removes later was there when it was looked for.
     let mut damage = quick::check_presence(reader)?;
     let mut report = VerifyReport { packs_total: quick::packs(reader).count() as u64, ..VerifyReport::default() };
     if let Depth::ReadData(share) = options.depth {
@@ -139,7 +139,10 @@ pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -
     }
     monitor.event(&Event::Phase { name: "walk maps", total_bytes: 0 });
     report.points_checked = points.len() as u64;
-    problems.extend(costs::walk(reader, &points, damage, monitor)?);
+    let costs = costs::walk(reader, &points, damage, monitor)?;
+    // Last: the whole log is read for it, which takes longer the longer the log is.
+    let mut problems = objects::check(reader)?;
+    problems.extend(costs);
     report.problems = problems;
     report.oldest_verified_ms = read_data::oldest_verified(reader)?;
     Ok(report)
