@@ -17,7 +17,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("chacha20poly1305", &["repo-format/", "fuzz/src/"]),
     ("argon2", &["repo-format/src/key_slot"]),
     ("crossbeam_channel", &["engine/src/pipeline/", "engine/src/pack_sink.rs"]),
-    ("rayon", &["engine/src/pipeline/", "engine/src/pack_sink.rs"]),
+    ("rayon", &["engine/src/pipeline/", "engine/src/pack_sink.rs", "repo-format/src/key_slot/kdf.rs"]),
     ("redb", &["engine/src/catalog"]),
     ("memmap2", &["engine/src/index/"]),
     ("rustls", &["engine/src/nbd/", "vsphere/src/soap/"]),

@@ -281,7 +281,7 @@ impl Reader {
         }
         let chunk = self.metadata(id, MetadataKind::RestorePoint)?;
         let point = decode(&chunk)?;
-        self.catalog()?.remember_records([(id, &chunk)])?;
+        self.catalog()?.remember_record(id, chunk)?;
         Ok(point)
     }
 
