@@ -23,6 +23,8 @@ mod survey;
 mod sweep;
 
 #[cfg(test)]
+mod beside_tests;
+#[cfg(test)]
 mod notes_tests;
 #[cfg(test)]
 mod repack_tests;

@@ -14,17 +14,22 @@ mod read_data;
 mod tests;
 mod without_key;
 
-use repo_format::ChunkId;
+use std::collections::HashSet;
+
+use repo_format::{ChunkId, PackName};
 
 use crate::{
     catalog::CatalogError,
     error::Kind,
+    log::LogError,
     monitor::{Event, Monitor},
     problem::Problem,
     read_error::ReadError,
     repository::Reader,
     store::StoreError,
 };
+
+use quick::PackToRead;
 
 pub use without_key::verify_without_key;
 
@@ -94,6 +99,9 @@ pub enum VerifyError {
     /// The repository cannot be read right now.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The log cannot be read on.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The store cannot be read right now.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,6 +120,7 @@ impl VerifyError {
             Self::Point { .. } => Kind::Missing,
             Self::NoRepository { .. } => Kind::NoRepository,
             Self::Read(error) => error.kind(),
+            Self::Log(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Catalog(_) => Kind::Unavailable,
             Self::Interrupted => Kind::Interrupted,
@@ -119,8 +128,55 @@ impl VerifyError {
     }
 }
 
+/// Looks before what is missed counts as damage although others go on removing.
+const LOOKS_MAX: usize = 5;
+
 /// Verifies a repository with its keys.
-pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -> Result<VerifyReport, VerifyError> {
+///
+/// A prune may remove packs meanwhile that are no longer needed. So what is missed counts only if the log, read on, does not
+/// say that something was removed; else there is another look. Packs that were found good are not read again.
+pub fn verify(
+    reader: &mut Reader,
+    options: &VerifyOptions,
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, VerifyError> {
+    let mut read = ReadPacks::default();
+    for _ in 1..LOOKS_MAX {
+        let report = look(reader, options, monitor, &mut read)?;
+        if report.problems.is_empty() || !removed_since(reader)? {
+            return Ok(report);
+        }
+    }
+    look(reader, options, monitor, &mut read)
+}
+
+/// Reads the log on. Has somebody given up or removed packs, or log copies, since it was read?
+fn removed_since(reader: &mut Reader) -> Result<bool, VerifyError> {
+    let removable = |reader: &Reader| {
+        let gone = reader.state().packs().filter(|(_, pack)| quick::may_be_gone(pack)).count();
+        (gone, reader.state().checkpoints().last().map(|newest| newest.entry_number))
+    };
+    let before = removable(reader);
+    reader.refresh()?;
+    Ok(removable(reader) != before)
+}
+
+/// What was read of packs in all looks.
+#[derive(Default)]
+struct ReadPacks {
+    /// Packs to read, chosen at the first look; `None` before it.
+    due: Option<HashSet<PackName>>,
+    /// Of them those that are as they should be.
+    good: HashSet<PackName>,
+    bytes: u64,
+}
+
+fn look(
+    reader: &Reader,
+    options: &VerifyOptions,
+    monitor: &dyn Monitor,
+    read: &mut ReadPacks,
+) -> Result<VerifyReport, VerifyError> {
     let points = quick::chosen_points(reader, &options.points)?;
     // First: what a prune beside this removes later was there when it was looked for.
     let mut damage = quick::check_presence(reader)?;
@@ -131,11 +187,14 @@ pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -
             let needed = costs::packs_of(reader, &points, monitor)?;
             packs.retain(|pack| needed.contains(&pack.ordinal));
         }
-        let packs = read_data::chosen(packs, share, &|name| read_data::last_verified(reader, name))?;
-        monitor.event(&Event::Phase { name: "read packs", total_bytes: packs.iter().map(|pack| pack.bytes).sum() });
-        report.bytes_read = packs.iter().map(|pack| pack.bytes).sum();
-        report.packs_checked = packs.len() as u64;
+        let packs = read.still_due(packs, share, reader)?;
+        let bytes = packs.iter().map(|pack| pack.bytes).sum();
+        monitor.event(&Event::Phase { name: "read packs", total_bytes: bytes });
         read_data::read(reader, &packs, options.threads, monitor, &mut damage)?;
+        read.bytes += bytes;
+        report.bytes_read = read.bytes;
+        report.packs_checked = (read.good.len() + packs.len()) as u64;
+        read.good.extend(packs.iter().filter(|pack| !damage.has(pack.ordinal)).map(|pack| pack.name));
     }
     monitor.event(&Event::Phase { name: "walk maps", total_bytes: 0 });
     report.points_checked = points.len() as u64;
@@ -146,4 +205,24 @@ pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -
     report.problems = problems;
     report.oldest_verified_ms = read_data::oldest_verified(reader)?;
     Ok(report)
+}
+
+impl ReadPacks {
+    /// Of `packs` those that are to be read in this look.
+    fn still_due(
+        &mut self,
+        packs: Vec<PackToRead>,
+        share: Share,
+        reader: &Reader,
+    ) -> Result<Vec<PackToRead>, VerifyError> {
+        let mut packs = match (&self.due, share) {
+            (Some(due), Share::Percent(_)) => packs.into_iter().filter(|pack| due.contains(&pack.name)).collect(),
+            (None, _) | (_, Share::Whole) => {
+                read_data::chosen(packs, share, &|name| read_data::last_verified(reader, name))?
+            }
+        };
+        self.due.get_or_insert_with(|| packs.iter().map(|pack| pack.name).collect());
+        packs.retain(|pack| !self.good.contains(&pack.name));
+        Ok(packs)
+    }
 }

@@ -28,12 +28,12 @@ pub fn run(global: &GlobalArgs, args: &VerifyArgs) -> Result<Done, Failure> {
         return Ok(done(report, "no_key", begun, &place, warnings));
     }
 
-    let opened = opening::reader(global)?;
-    let (reader, place) = (&opened.handle, &opened.place);
+    let mut opened = opening::reader(global)?;
+    let place = opened.place.clone();
     let mut warnings = opened.warnings.clone();
     let mut points = Vec::new();
     for selector in &args.selectors {
-        let chosen = choose(reader, selector, place)?;
+        let chosen = choose(&opened.handle, selector, &place)?;
         warnings.extend(chosen.warnings);
         points.push(chosen.id);
     }
@@ -44,10 +44,10 @@ pub fn run(global: &GlobalArgs, args: &VerifyArgs) -> Result<Done, Failure> {
     };
     let options = VerifyOptions { depth, points, threads: global.thread_count() };
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
-    let report = verify(reader, &options, &progress);
+    let report = verify(&mut opened.handle, &options, &progress);
     warnings.extend(progress.finish());
-    let report = report.map_err(|error| Failure::of(&error, error.kind(), place))?;
-    Ok(done(report, word, begun, place, warnings).in_repository(opened.line()))
+    let report = report.map_err(|error| Failure::of(&error, error.kind(), &place))?;
+    Ok(done(report, word, begun, &place, warnings).in_repository(opened.line()))
 }
 
 fn done(report: VerifyReport, depth: &str, begun: Instant, place: &str, warnings: Vec<WarningLine>) -> Done {
