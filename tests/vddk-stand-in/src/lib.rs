@@ -179,6 +179,8 @@ pub extern "C" fn VixDiskLib_GetErrorText(error: u64, _locale: *const c_char) ->
         4 => "A file was not found",
         13 => "You do not have access rights to this file",
         16 => "The file read failed",
+        14014 => "The server refused connection: host is shutting down",
+        14015 => "The server is not available",
         _ => "Unknown error",
     })
 }

@@ -11,7 +11,7 @@ use engine::{DiskSource, NbdError, NbdSource, SourceError, nbd_wire::error_code}
 use super::{DiskError, DiskPlace, Recipe, open_in};
 use crate::{
     transport::Transport,
-    vddk::{OpenedDisk, Process, ProcessError},
+    vddk::{Launch, OpenedDisk, Process, ProcessError},
 };
 
 /// Processes that a disk may use up.
@@ -36,8 +36,13 @@ struct Seat {
 }
 
 impl Seat {
-    fn take(number: u32, process: Arc<Process>, place: &DiskPlace) -> Result<(Self, OpenedDisk), ProcessError> {
-        let opened = open_in(&process, place)?;
+    fn take(
+        launch: &Launch,
+        number: u32,
+        process: Arc<Process>,
+        place: &DiskPlace,
+    ) -> Result<(Self, OpenedDisk), ProcessError> {
+        let opened = open_in(launch, &process, place)?;
         let source = NbdSource::open(&opened.uri, process.nbd_options())?;
         Ok((Self { number, process, source: Arc::new(source) }, opened))
     }
@@ -45,7 +50,7 @@ impl Seat {
 
 impl VddkDisk {
     pub(super) fn open(recipe: &Arc<Recipe>, process: &Arc<Process>, place: DiskPlace) -> Result<Self, DiskError> {
-        let taken = Seat::take(1, Arc::clone(process), &place);
+        let taken = Seat::take(&recipe.launch, 1, Arc::clone(process), &place);
         let (seat, about) = match taken {
             Err(ProcessError::Ended { how, lines }) => {
                 let first = ProcessError::Ended { how, lines };
@@ -82,7 +87,7 @@ impl VddkDisk {
             return Err(again(end));
         }
         let process = Process::start(&recipe.launch, &recipe.access).map_err(again)?;
-        Seat::take(number + 1, Arc::new(process), place).map_err(again)
+        Seat::take(&recipe.launch, number + 1, Arc::new(process), place).map_err(again)
     }
 
     /// Finds or makes the seat after `lost`. Whoever comes second finds what the first has made.
