@@ -9,7 +9,7 @@ use engine::{BackupOptions, Kind, OnBad, Silent};
 use repo_format::{Compression, Consistency};
 use rustix::process::Signal;
 use serde_json::json;
-use strongroom_tests::{Run, VsphereSite, files_below, open_for_writing, program};
+use strongroom_tests::{Run, VsphereSite, files_below, is_same, open_for_writing, program};
 use vsphere::{
     Credentials, Password, Session, SessionPace,
     backup::{
@@ -118,12 +118,15 @@ fn a_snapshot_that_cannot_be_removed_does_not_undo_the_point_and_is_tried_again_
     let Some(place) = VsphereSite::new() else { return };
     place.vcenter.ctl("fail?method=RemoveSnapshot_Task&fault=GenericVmConfigFault&text=The%20disk%20is%20locked&n=3");
     let ended = place.run(&["backup", "enc01"]).ends(3);
-    says(&ended, &[
-        "enc01: snapshot \"strongroom ",
-        "could not be removed (RemoveSnapshot_Task on VirtualMachineSnapshot:",
-        "The disk is locked",
-        "strongroom vsphere cleanup",
-    ]);
+    says(
+        &ended,
+        &[
+            "enc01: snapshot \"strongroom ",
+            "could not be removed (RemoveSnapshot_Task on VirtualMachineSnapshot:",
+            "The disk is locked",
+            "strongroom vsphere cleanup",
+        ],
+    );
     assert_eq!(points(&place), 1);
     // Still locked: the cleanup says so, and the next night backs up beside it.
     let left = place.json(&["cleanup", "--yes"], 3);
@@ -183,18 +186,24 @@ fn a_key_that_cannot_be_had_today_is_told_and_hinders_no_backup() {
     let Some(place) = VsphereSite::new() else { return };
     place.vcenter.ctl("kms?up=false&id=kms-prod");
     let down = place.run(&["backup", "enc01"]).ends(3);
-    says(&down, &[
-        "enc01: key kms-prod/key-enc01: key provider kms-prod is not reachable",
-        "a same-keys restore would fail today",
-    ]);
+    says(
+        &down,
+        &[
+            "enc01: key kms-prod/key-enc01: key provider kms-prod is not reachable",
+            "a same-keys restore would fail today",
+        ],
+    );
     place.vcenter.ctl("kms?up=true&id=kms-prod");
     place.run(&["backup", "enc01"]).ends(0);
     place.vcenter.ctl("losekey?id=kms-prod/key-enc01");
     let lost = place.run(&["backup", "enc01"]).ends(3);
-    says(&lost, &[
-        "enc01: key kms-prod/key-enc01: key provider kms-prod does not have it any more",
-        "a same-keys restore would fail today",
-    ]);
+    says(
+        &lost,
+        &[
+            "enc01: key kms-prod/key-enc01: key provider kms-prod does not have it any more",
+            "a same-keys restore would fail today",
+        ],
+    );
     assert_eq!(points(&place), 3);
     place.run(&["backup", "clear01"]).ends(0);
 }
@@ -343,4 +352,28 @@ fn a_host_that_enters_maintenance_is_asked_five_times_until_its_vm_is_elsewhere(
     place.library.set_over(&root, "fail = [\"Open:4\"]\ntimes = 1\n");
     back_up_here(&place, "enc01", Unquiet::BackUp, &mut notes).unwrap_err();
     assert_nothing_is_left(&place, "enc01");
+}
+
+#[test]
+fn a_vm_with_more_disks_than_its_host_has_buffers_for_is_read_a_few_disks_at_a_time() {
+    let Some(place) = VsphereSite::new() else { return };
+    let sizes = ["4"; 10].join(",");
+    place.vcenter.ctl(&format!("addvm?name=many&disks={sizes}"));
+    let root = place.vcenter.datastore("ds1");
+    // 8 are never exceeded; with room for 3 the number is halved, twice.
+    for most in [8, 3, 1] {
+        place.library.set_over(&root, &format!("max_open = {most}\n"));
+        place.run(&["backup", "many", "--read-all"]).ends(0);
+        let targets: Vec<_> = (0..10).map(|number| (number, place.site.fresh("back.img"))).collect();
+        let to: Vec<String> = targets.iter().map(|(number, path)| format!("disk{number}={}", path.display())).collect();
+        let words = to.iter().flat_map(|to| ["--disk", to.as_str()]);
+        place.site.run(&["restore", "many"].into_iter().chain(words).collect::<Vec<_>>()).ends(0);
+        for (number, path) in targets {
+            assert!(is_same(&path, &place.disk_file("many", 2000 + number)), "{most}: disk{number}");
+        }
+    }
+    place.library.set_over(&root, "max_open = 0\n");
+    let words = ["many disk0: open failed: VDDK error 2 (Memory allocation failed", "the host has no buffers left"];
+    place.run(&["backup", "many"]).fails(6, &words);
+    assert_nothing_is_left(&place, "many");
 }

@@ -371,6 +371,10 @@ pub extern "C" fn VixDiskLib_Open(
         0 => {}
         code => return code,
     }
+    if state.settings.max_open.is_some_and(|most| state.handles.load(Ordering::SeqCst) >= most) {
+        say("NfcFssrvr: no buffers are left for another disk");
+        return 2;
+    }
     let path = text(path);
     let Some(inside) = path.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|(_, inside)| inside) else {
         return 3;

@@ -259,8 +259,15 @@ pub fn back_up_vm(
     let mut journal =
         Journal::begin(&environment.state, &writer.config().repository, &tag.run, &seen.identity.vcenter_uuid)?;
     let watchdog = Watchdog::begin(session, &seen, &environment.clock, options.watch)?;
-    tracking::switch_on(session, &seen, options, &mut journal, notes)?;
-    let snapshot = TakenSnapshot::take(session, &seen, &tag, options, &mut journal, notes)?;
+    let tracked = tracking::switch_on(session, &seen, options, &mut journal, notes);
+    let snapshot = match tracked.and_then(|()| TakenSnapshot::take(session, &seen, &tag, options, &mut journal, notes))
+    {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            journal.close()?;
+            return Err(error);
+        }
+    };
     let outcome =
         watchdog.over(monitor, |monitor| read_and_commit(writer, session, &seen, &snapshot, options, monitor, notes));
     snapshot.give_back(session, &seen, &mut journal, notes)?;
@@ -298,6 +305,7 @@ fn read_and_commit(
     };
     let report = backup(writer, &job, &options.engine, monitor);
     drop(job);
+    notes.extend(open.troubles());
     notes.extend(home.notes());
     notes.extend(open.close());
     Ok(report?)

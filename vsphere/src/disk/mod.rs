@@ -4,6 +4,7 @@
 //! its own, so that the one that brings it down again brings down no other.
 
 mod read;
+mod slots;
 mod write;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::{
 };
 
 pub use read::VddkDisk;
+use slots::Slots;
 pub use write::NewDiskTarget;
 
 /// A disk of a VM, and how it may be reached.
@@ -64,6 +66,7 @@ struct Recipe {
     vm: String,
     launch: Launch,
     access: VmAccess,
+    slots: Slots,
 }
 
 impl Recipe {
@@ -81,7 +84,7 @@ pub struct VddkVm {
 impl VddkVm {
     /// Starts the helper process and logs in. `vm` is its name for people.
     pub fn start(vm: impl Into<String>, launch: Launch, access: VmAccess) -> Result<Self, DiskError> {
-        let recipe = Recipe { vm: vm.into(), launch, access };
+        let recipe = Recipe { vm: vm.into(), launch, access, slots: Slots::default() };
         let process = Process::start(&recipe.launch, &recipe.access).map_err(|error| recipe.failed("", error))?;
         Ok(Self { recipe: Arc::new(recipe), process: Arc::new(process) })
     }

@@ -95,10 +95,7 @@ impl Launch {
     }
 
     /// Does `open`, again while the host is away: one that enters maintenance hands its VMs over to another.
-    pub(crate) fn while_host_is_away<T>(
-        &self,
-        open: impl Fn() -> Result<T, ProcessError>,
-    ) -> Result<T, ProcessError> {
+    pub(crate) fn while_host_is_away<T>(&self, open: impl Fn() -> Result<T, ProcessError>) -> Result<T, ProcessError> {
         let mut pause = self.away_pause;
         for _ in 1..AWAY_TRIES {
             match open() {
