@@ -261,10 +261,10 @@ pub(crate) fn wait_until_idle(
         let begun_by = method.name().trim_end_matches("_Task").to_lowercase();
         let is_it = text("info.descriptionId").rsplit('.').next() == Some(begun_by.as_str());
         if is_it && matches!(text("info.state").as_str(), "queued" | "running") {
-            match wait_for_task(session, method, on, &task, patience) {
-                Err(error @ (TaskError::TooSlow { .. } | TaskError::Interrupted { .. })) => return Err(error),
-                // How it ended does not matter: whether its effect is there does.
-                _ => {}
+            // How it ended does not matter: whether its effect is there does.
+            let ended = wait_for_task(session, method, on, &task, patience);
+            if let Err(error @ (TaskError::TooSlow { .. } | TaskError::Interrupted { .. })) = ended {
+                return Err(error);
             }
         }
     }
