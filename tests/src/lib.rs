@@ -17,7 +17,7 @@ pub use engine_side::{back_up, open_for_reading, open_for_writing};
 pub use nbd_peers::{Peer, Serving, certificates, fingerprint, has_program, outcome, succeeds};
 pub use program::{full_run, program};
 pub use run::Run;
-pub use site::{PASSWORD, Running, Site, in_namespace};
+pub use site::{PASSWORD, Running, Site, files_below, in_namespace};
 pub use vcenter::Vcenter;
 pub use vddk::{Like, StandIn};
 pub use vsphere_site::VsphereSite;

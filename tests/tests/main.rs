@@ -26,4 +26,6 @@ mod vm_home;
 mod vsphere_backup;
 mod vsphere_client;
 mod vsphere_doctor;
+mod vsphere_faults;
+mod vsphere_kill;
 mod vsphere_restore;

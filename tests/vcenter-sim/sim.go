@@ -26,6 +26,9 @@ type sim struct {
 	stock   http.Handler
 	methods map[string]method
 
+	// Has a lock of its own: whoever waits must not stop the others.
+	holds holds
+
 	mu       sync.Mutex
 	place    place
 	sessions sessions
@@ -36,6 +39,7 @@ type sim struct {
 	faults   faults
 	calls    []string
 	plans    []*scheduled
+	door     door
 	minted   int
 }
 

@@ -18,6 +18,7 @@ mod properties;
 pub mod recovery;
 mod session;
 pub mod soap;
+mod stop;
 mod task;
 #[cfg(test)]
 mod test_session;
@@ -51,6 +52,7 @@ pub use privilege::{
 };
 pub use properties::{Properties, PropertyError, Wanted, properties_of};
 pub use session::{About, Credentials, LoginError, Password, ServiceContent, Session, SessionPace};
+pub use stop::Stop;
 pub use task::TaskError;
 pub use vm_change::{VmPlace, create_vm, destroy_vm, enable_change_tracking, power_on_vm, reconfigure_vm};
 pub use vm_snapshot::{

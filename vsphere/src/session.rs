@@ -16,6 +16,7 @@ use crate::{
         Answer, CallError, Certificate, Client, Element, Endpoint, FaultClass, ManagedObject, Method, Thumbprint,
         TransportError,
     },
+    stop::Stop,
 };
 
 /// A password: wiped when dropped, never shown.
@@ -171,6 +172,7 @@ pub struct ServiceContent {
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
+    stop: Stop,
     /// The keep-alive thread ends when this does.
     _alive: mpsc::Sender<()>,
 }
@@ -213,7 +215,18 @@ impl Session {
         let (_alive, ended) = mpsc::channel();
         let weak = Arc::downgrade(&shared);
         thread::spawn(move || keep_alive(&weak, &ended, pace.keep_alive_every));
-        Ok(Self { shared, _alive })
+        Ok(Self { shared, stop: Stop::default(), _alive })
+    }
+
+    /// Waits of this session end early when `stop` says so.
+    #[must_use]
+    pub fn stopping(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Makes a call.

@@ -175,6 +175,12 @@ pub struct VsphereBackupArgs {
     /// Fail rather than back up a guest that could not be made quiet
     #[arg(long)]
     pub require_quiesce: bool,
+    /// Give a backup up whose snapshot is older than this
+    #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = units::parse_duration_ms)]
+    pub snapshot_age_max: u64,
+    /// Give a backup up, or do not begin it, when a datastore of the VM has less than this free
+    #[arg(long, value_name = "N%", default_value = "5%", value_parser = units::parse_percent)]
+    pub datastore_free_min: u8,
     /// Leave change tracking off where it is off: every night reads the whole disk
     #[arg(long)]
     pub no_enable_cbt: bool,

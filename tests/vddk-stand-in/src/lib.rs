@@ -179,6 +179,8 @@ pub extern "C" fn VixDiskLib_GetErrorText(error: u64, _locale: *const c_char) ->
         4 => "A file was not found",
         13 => "You do not have access rights to this file",
         16 => "The file read failed",
+        14014 => "The server refused connection: host is shutting down",
+        14015 => "The server is not available",
         _ => "Unknown error",
     })
 }
@@ -368,6 +370,10 @@ pub extern "C" fn VixDiskLib_Open(
     match state.fate("Open", 0, 1) {
         0 => {}
         code => return code,
+    }
+    if state.settings.max_open.is_some_and(|most| state.handles.load(Ordering::SeqCst) >= most) {
+        say("NfcFssrvr: no buffers are left for another disk");
+        return 2;
     }
     let path = text(path);
     let Some(inside) = path.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|(_, inside)| inside) else {

@@ -8,6 +8,7 @@ use super::{LookError, Note, QuiesceWish, VmBackupError, VmBackupOptions};
 use crate::{
     inventory::{PowerState, VmSummary, capture_properties, inventory_path},
     policy::{Policies, Policy, PolicyOf},
+    preflight::{Finding, State, check_keys_of},
     properties::Properties,
     session::Session,
     soap::ManagedObject,
@@ -123,6 +124,20 @@ impl<'v> SeenVm<'v> {
             return Err(VmBackupError::NoDisk { vm, why: why.join("; ") });
         }
         Ok(notes)
+    }
+
+    /// Whether its keys could be had today. A backup needs none of them: it is made, and somebody is told.
+    pub(super) fn check_keys(&self, session: &Session) -> Vec<Note> {
+        let findings = check_keys_of(session, self.name(), &self.config);
+        let note = |finding: &Finding| {
+            let text = format!("{}: key {}: {}", self.name(), finding.object, finding.found);
+            match finding.state {
+                State::Ok => None,
+                State::Note => Some(Note::say("key_unsure", text)),
+                State::Warning | State::Problem(_) => Some(Note::attention("key_not_to_be_had", text)),
+            }
+        };
+        findings.iter().filter_map(note).collect()
     }
 }
 

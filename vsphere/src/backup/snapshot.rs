@@ -1,7 +1,5 @@
 //! The snapshot that is read: written down, made, and gone again whatever happens.
 
-use std::thread;
-
 use repo_format::Consistency;
 
 use super::{LookError, Note, QuiesceWish, SeenVm, Unquiet, VmBackupError, VmBackupOptions};
@@ -121,7 +119,10 @@ fn make(
             Err(SnapshotError::NotQuiesced(fault)) if tries == QUIESCE_TRIES => break fault,
             Err(SnapshotError::NotQuiesced(_)) => {
                 tries += 1;
-                thread::sleep(options.quiesce_pause);
+                session.stop().rest(options.quiesce_pause);
+                if session.stop().is_asked() {
+                    return Err(SnapshotError::Interrupted);
+                }
             }
             Err(error) => return Err(error),
         }

@@ -9,10 +9,10 @@ use engine::{NbdTarget, Room, Start, Target, TargetError};
 use repo_format::HashedChunk;
 
 use super::{DiskPlace, open_in};
-use crate::vddk::{Process, ProcessError};
+use crate::vddk::{Launch, Process, ProcessError};
 
-pub(super) fn open(process: &Process, place: &DiskPlace) -> Result<NbdTarget, ProcessError> {
-    let opened = open_in(process, place)?;
+pub(super) fn open(launch: &Launch, process: &Process, place: &DiskPlace) -> Result<NbdTarget, ProcessError> {
+    let opened = open_in(launch, process, place)?;
     Ok(NbdTarget::open(&opened.uri, process.nbd_options())?)
 }
 

@@ -16,14 +16,14 @@ use engine::{Monitor, Reader, RestoreReport, random};
 
 use super::{Power, Recovery, SavedPoint, Target, Wish, config_spec};
 use crate::{
-    cleanup::{CleanupMode, undo_vm},
+    cleanup::{CleanupMode, VmUndone, mark_of, undo_vm},
     inventory::config_of,
     journal::{Effect, Intent, Journal},
     session::Session,
     soap::{Element, FaultClass, ManagedObject},
     task::TaskError,
     transport::Transports,
-    vm_change::{create_vm, power_on_vm, reconfigure_vm},
+    vm_change::{create_vm, power_on_vm, reconfigure_vm, wait_for_settings},
     vm_home::VmConfig,
 };
 
@@ -151,7 +151,16 @@ fn settle(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Result<(), RestoreVmErr
         Element::new("extraConfig").with_xsi_type("OptionValue").with_text("key", super::RUN_OPTION).with(value);
     let spec = Element::new("spec").with(no_mark);
     let spec = if tracked { spec.with_text("changeTrackingEnabled", "true") } else { spec };
-    reconfigure_vm(job.session, vm, spec).map_err(|source| job.task("its last settings", source))
+    match reconfigure_vm(job.session, vm, spec) {
+        // The answer alone may have been lost.
+        Err(source) if source.may_have_happened() && is_settled(job, vm) => Ok(()),
+        result => result.map_err(|source| job.task("its last settings", source)),
+    }
+}
+
+/// Whether the mark has gone, with which everything else of the last settings came.
+fn is_settled(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> bool {
+    wait_for_settings(job.session, vm).is_ok() && mark_of(job.session, vm).is_ok_and(|mark| mark.is_empty())
 }
 
 fn power(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Powered {
@@ -174,10 +183,11 @@ fn undone(job: &RestoreVmJob<'_>, mut journal: Journal, intent: Intent, error: R
     let run = journal.run().to_owned();
     let result = undo_vm(job.session, &run, made.as_deref(), folder, &job.recovery.name, CleanupMode::Undo);
     let why = match result {
-        Ok(_) => match journal.undone(intent).and_then(|()| journal.close()) {
+        Ok(VmUndone::Nothing | VmUndone::Destroyed(_)) => match journal.undone(intent).and_then(|()| journal.close()) {
             Ok(()) => return error,
             Err(error) => error.to_string(),
         },
+        Ok(VmUndone::Whole) => "it does not bear the mark of this run any more".to_owned(),
         // Without an object of its own this run has made nothing: a VM of that name is somebody else's.
         Err(_) if made.is_none() && !error.may_have_made() => {
             match journal.undone(intent).and_then(|()| journal.close()) {
