@@ -224,6 +224,9 @@ pub struct WishArgs {
     /// The key provider is called otherwise here
     #[arg(long, value_name = "OLD=NEW")]
     pub key_provider: Vec<String>,
+    /// The network is called otherwise here
+    #[arg(long, value_name = "OLD=NEW")]
+    pub network: Vec<String>,
     /// What may be lost, by name: nvram, vtpm, encryption
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
@@ -283,6 +286,10 @@ pub struct VsphereRestoreArgs {
     /// The newest point of this time or before
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// Change the disks of the VM that is there, powered off, to what they were; write only what differs
+    #[arg(long, conflicts_with_all = ["name", "folder", "pool", "datastore", "map", "network", "storage_policy",
+        "key_provider", "allow_unbootable", "power_on", "vm_encryption"])]
+    pub in_place: bool,
     /// Power the VM on when it is whole
     #[arg(long)]
     pub power_on: bool,

@@ -32,19 +32,8 @@ pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<W
         }
         None => MapFile::default(),
     };
-    for text in &args.key_provider {
-        match text.split_once('=') {
-            Some((old, new)) if !old.is_empty() && !new.is_empty() => {
-                map.key_providers.insert(old.to_owned(), new.to_owned());
-            }
-            _ => {
-                return Err(Failure::invalid(
-                    format!("--key-provider {text}: no OLD=NEW"),
-                    "--key-provider kms-prod=kms-dr",
-                ));
-            }
-        }
-    }
+    map.key_providers.extend(renamings("--key-provider", &args.key_provider, "kms-prod=kms-dr")?);
+    map.networks.extend(renamings("--network", &args.network, "\"VM Network\"=\"DR Network\"")?);
     let loss = |word: &String| {
         word.parse::<Loss>()
             .map_err(|error| Failure::invalid(format!("--accept-loss: {error}"), "--accept-loss nvram,vtpm"))
@@ -70,6 +59,15 @@ pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<W
         operator: Operator::Away,
         purpose,
     })
+}
+
+/// Options of the form `OLD=NEW`.
+fn renamings(option: &str, given: &[String], example: &str) -> Result<Vec<(String, String)>, Failure> {
+    let read = |text: &String| match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err(Failure::invalid(format!("{option} {text}: no OLD=NEW"), format!("{option} {example}"))),
+    };
+    given.iter().map(read).collect()
 }
 
 /// The same for one VM: where the command line says it goes wins over the map.

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use repo_format::{PolicyEncrypts, StoragePolicy};
-
 use super::{
     PlaceError, TargetPlace,
     inventory::TargetInventory,
@@ -18,7 +16,7 @@ use crate::{
     },
     properties::properties_of,
     recovery::{
-        HostCrypto, MissingPrivilege, NameState, NeededFor, ProviderState, RegisterHost, ServerKind, TargetFacts, Wish,
+        HostCrypto, NameState, NeededFor, PrivilegeGap, ProviderState, RegisterHost, ServerKind, TargetFacts, Wish,
         guards::new_name, keys_to_ask,
     },
     session::Session,
@@ -59,7 +57,7 @@ impl Target {
             providers: providers.iter().map(|provider| provider.id.clone()).collect::<BTreeSet<_>>(),
             keys: keys.into_iter().zip(states).collect::<BTreeMap<_, _>>(),
             default_provider: default_provider(providers),
-            policies: looked.policies.iter().map(policy).collect(),
+            policies: looked.policies.clone(),
             host: place.host_name.clone(),
             host_crypto: host_crypto(session, place.vm.host.as_ref())?,
             register_host: rights.register_host,
@@ -71,11 +69,6 @@ impl Target {
         };
         Ok(Self { place, facts })
     }
-}
-
-fn policy(policy: &crate::policy::Policy) -> StoragePolicy {
-    let encrypts = if policy.encrypts { PolicyEncrypts::Yes } else { PolicyEncrypts::No };
-    StoragePolicy { id: policy.id.clone(), name: policy.name.clone(), encrypts }
 }
 
 fn default_provider(providers: &[KeyProvider]) -> ProviderState {
@@ -102,7 +95,7 @@ fn host_crypto(session: &Session, host: Option<&ManagedObject>) -> Result<HostCr
 
 /// What of the rights is missing.
 struct Rights {
-    missing: Vec<MissingPrivilege>,
+    missing: Vec<PrivilegeGap>,
     register_host: RegisterHost,
 }
 
@@ -142,7 +135,7 @@ impl Rights {
                 _ => looked.path(object),
             }
         };
-        let missing = missing.into_iter().map(|missing| MissingPrivilege {
+        let missing = missing.into_iter().map(|missing| PrivilegeGap {
             id: missing.id.to_owned(),
             object: named(&missing.object),
             needed_for: match RESTORE_ENCRYPTED_FOLDER.ids.contains(&missing.id) {
