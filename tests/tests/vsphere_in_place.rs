@@ -57,14 +57,16 @@ fn a_vm_that_is_not_the_one_of_the_point_is_not_written_to() {
         let words = [&RESTORE[..], &["--transport", transport]].concat();
         place.run(&words).fails(2, &["enc01 disk0", "is refused", "nothing was written"]);
     }
-    // Another VM of the same name has other disks, and another identity.
+    // One that was made anew under the same identity has other disks; one that is gone has none.
     place.destroy("off01");
     place.vcenter.ctl("addvm?name=off01&disks=8&off=true");
     let before = place.known("off01");
-    place
-        .run(&["restore", "off01", "--in-place", "--yes"])
-        .fails(1, &["off01: it is not in vCenter", "leave --in-place out"]);
+    let words = ["off01 disk0: the VM has no disk with the uuid that it had", "leave --in-place out"];
+    place.run(&["restore", "off01", "--in-place", "--yes"]).fails(2, &words);
     assert!(place.known("off01").disks == before.disks);
+    place.destroy("off01");
+    let words = ["off01: it is not in vCenter", "leave --in-place out"];
+    place.run(&["restore", "off01", "--in-place", "--yes"]).fails(1, &words);
     let place = place.moved(&["--disk-mib", "8", "--instance-uuid", "0a1b2c3d-2222-4222-8333-444455556666"]);
     place.run(&RESTORE).fails(2, &["was made of a VM of another vCenter"]);
 }

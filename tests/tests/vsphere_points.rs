@@ -26,7 +26,7 @@ fn doctor_points_tells_every_point_that_would_not_come_back_whole_any_more() {
     );
     for (call, undo, state, words) in [
         (
-            "losekey?id=kms-prod/key-enc01",
+            "losekey?id=kms-prod/key-enc01&reason=KeyStateMissingInKMS",
             "losekey?id=kms-prod/key-enc01&reason=found",
             "problem",
             &["key key-enc01 is lost", "give the key back to kms-prod"][..],

@@ -61,12 +61,12 @@ fn each_right_of_a_restore_denied_alone_is_named_with_where_to_grant_it_and_noth
 #[test]
 fn a_right_that_is_refused_only_by_the_call_itself_is_named_with_its_object() {
     let Some(place) = VsphereSite::new() else { return };
-    for (method, id) in [
-        ("CreateSnapshot_Task", "VirtualMachine.State.CreateSnapshot"),
-        ("ReconfigVM_Task", "VirtualMachine.Config.ChangeTracking"),
+    for (vm, method, id) in [
+        ("enc01", "CreateSnapshot_Task", "VirtualMachine.State.CreateSnapshot"),
+        ("tpm01", "ReconfigVM_Task", "VirtualMachine.Config.ChangeTracking"),
     ] {
         place.vcenter.ctl(&format!("fail?method={method}&fault=NoPermission&where=call&privilege={id}"));
-        place.run(&["backup", "enc01"]).fails(1, &["enc01", "NoPermission", id]);
+        place.run(&["backup", vm]).fails(1, &[vm, "NoPermission", id]);
         place.vcenter.ctl("clean");
     }
     place.run(&["backup", "enc01"]).ends(0);

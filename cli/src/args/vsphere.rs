@@ -123,6 +123,9 @@ pub struct DoctorArgs {
     /// VMs to check [default: all]
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
+    /// How quiet a backup would make guests for the snapshot
+    #[arg(long, value_name = "HOW", default_value = "file-system")]
+    pub quiesce: QuiesceChoice,
     /// Check every restore point of the repository against the keys and policies of today
     #[arg(long, conflicts_with = "vms")]
     pub points: bool,

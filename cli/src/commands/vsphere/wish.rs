@@ -122,6 +122,11 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
         Decision::Ask(asked) => asked.questions.iter().map(question_text).collect(),
         Decision::Go(_) | Decision::Refuse(_) => Vec::new(),
     };
+    let mut text = decision_lines(&point.saved, decision, &target.facts, &time);
+    if plan.is_none() {
+        // What is refused has a heading as well: of many VMs one must see whose reasons these are.
+        text.insert(0, format!("plan: {} @ {time} -> {}", point.saved.name, target.facts.place));
+    }
     PlanLine {
         point: chosen.id.to_string(),
         vm: chosen.vm.clone(),
@@ -130,7 +135,7 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
         losses: plan.map(|plan| plan.losses.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         refused,
         questions,
-        text: decision_lines(&point.saved, decision, &target.facts, &time),
+        text,
         time,
     }
 }

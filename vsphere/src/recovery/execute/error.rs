@@ -30,6 +30,10 @@ pub enum RestoreVmError {
         key: String,
         /// What vCenter said.
         source: TaskError,
+        /// What to do, with exactly the consent that it needs.
+        advice: String,
+        /// It was known that the key cannot be had now, and a VM that waits for it was wished for.
+        waited_for: bool,
     },
     /// vCenter did not make the VM.
     #[error("{vm}: it could not be made: {source}")]
@@ -125,7 +129,7 @@ impl RestoreVmError {
     /// Whether this is a refusal: what was asked for cannot come out, and nothing of it is left.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::KeyNotHad { .. } => true,
+            Self::KeyNotHad { waited_for, .. } => !waited_for,
             Self::Disks(error) => error.is_refusal(),
             _ => false,
         }
@@ -142,9 +146,7 @@ impl RestoreVmError {
     /// What to do, where it is not what the kind says.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::KeyNotHad { .. } => {
-                "make the key available, or --vm-encryption new-keys --accept-loss nvram,vtpm (what the point holds of them)"
-            }
+            Self::KeyNotHad { advice, .. } => advice,
             Self::Disks(error) => error.hint()?,
             Self::LeftBehind { .. } => "strongroom vsphere cleanup",
             Self::NotAsDecided { .. } => "check the policy and the key provider that are named, then run it again",

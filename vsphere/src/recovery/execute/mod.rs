@@ -14,7 +14,7 @@ mod nvram;
 
 use engine::{Monitor, Reader, RestoreReport, random};
 
-use super::{Power, Recovery, SavedPoint, Target, Wish, config_spec};
+use super::{EncryptionWish, Power, Recovery, SavedPoint, Target, Wish, config_spec, reason::options};
 use crate::{
     cleanup::{CleanupMode, undo_vm},
     inventory::config_of,
@@ -204,11 +204,23 @@ impl RestoreVmJob<'_> {
         RestoreVmError::Task { vm: self.name(), what, source }
     }
 
+    /// What is left where vCenter does not make a VM under its key.
+    fn without_the_key(&self) -> String {
+        let saved = &self.point.saved;
+        let otherwise = match self.recovery.home.is_unbootable() {
+            true => options(EncryptionWish::None, saved),
+            false => options(EncryptionWish::NewKeys, saved),
+        };
+        format!("make the key available, or {otherwise}")
+    }
+
     /// A key that cannot be had is told as what it is (F4); it is never tried again blindly.
     fn not_created(&self, source: TaskError) -> RestoreVmError {
         match source.class() {
             Some(FaultClass::KeyUnavailable { key_ids }) => RestoreVmError::KeyNotHad {
                 vm: self.name(),
+                advice: self.without_the_key(),
+                waited_for: self.recovery.home.is_unbootable(),
                 key: match self.point.saved.encryption.key() {
                     Some(key) => key.to_string(),
                     None => key_ids.join(", "),

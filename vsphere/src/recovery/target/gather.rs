@@ -59,7 +59,7 @@ impl Target {
             default_provider: default_provider(providers),
             policies: looked.policies.clone(),
             host: place.host_name.clone(),
-            host_crypto: host_crypto(session, place.vm.host.as_ref())?,
+            host_crypto: host_crypto(session, &place.hosts)?,
             register_host: rights.register_host,
             name: if taken { NameState::Taken } else { NameState::Free },
             networks: networks.into_iter().map(|found| found.network).collect(),
@@ -81,16 +81,28 @@ fn default_provider(providers: &[KeyProvider]) -> ProviderState {
     }
 }
 
-fn host_crypto(session: &Session, host: Option<&ManagedObject>) -> Result<HostCrypto, PlaceError> {
-    let Some(host) = host else { return Ok(HostCrypto::Unknown) };
-    let found = properties_of(session, host, &["runtime.cryptoState"])?;
-    Ok(match found.text("runtime.cryptoState")? {
-        Some("safe") => HostCrypto::Safe,
-        Some("prepared") => HostCrypto::Prepared,
-        Some("incapable") => HostCrypto::Incapable,
-        Some("pendingIncapable") => HostCrypto::PendingIncapable,
-        _ => HostCrypto::Unknown,
-    })
+/// The best that the hosts can do: a cluster that chooses takes one that is fit.
+fn host_crypto(session: &Session, hosts: &[ManagedObject]) -> Result<HostCrypto, PlaceError> {
+    let rank = |state: HostCrypto| match state {
+        HostCrypto::Safe => 4,
+        HostCrypto::Unknown => 3,
+        HostCrypto::Prepared => 2,
+        HostCrypto::Incapable => 1,
+        HostCrypto::PendingIncapable => 0,
+    };
+    let mut best = None;
+    for host in hosts {
+        let found = properties_of(session, host, &["runtime.cryptoState"])?;
+        let state = match found.text("runtime.cryptoState")? {
+            Some("safe") => HostCrypto::Safe,
+            Some("prepared") => HostCrypto::Prepared,
+            Some("incapable") => HostCrypto::Incapable,
+            Some("pendingIncapable") => HostCrypto::PendingIncapable,
+            _ => HostCrypto::Unknown,
+        };
+        best = [best, Some(state)].into_iter().flatten().max_by_key(|state| rank(*state));
+    }
+    Ok(best.unwrap_or(HostCrypto::Unknown))
 }
 
 /// What of the rights is missing.
