@@ -15,13 +15,11 @@ use super::{RestoreVmOptions, VerifyAfter, write_snapshot::WriteSnapshot};
 use crate::{
     backup::{Reader, vm_login},
     disk::{DiskError, DiskPlace, VddkVm, not_zero},
-    inventory::InventoryError,
     journal::{Journal, JournalError},
     session::Session,
     soap::ManagedObject,
     transport::{Access, DiskState, Refused, Transport, Transports},
     vddk::VmAccess,
-    vm_home::ConfigError,
     vm_snapshot::SnapshotError,
 };
 
@@ -41,7 +39,7 @@ pub(super) struct DiskToWrite {
     pub name: String,
     /// Its device key.
     pub key: i32,
-    /// `[datastore] folder/disk.vmdk`
+    /// `[datastore] folder/disk.vmdk`, with no snapshot above it.
     pub path: String,
     /// How it lies there.
     pub state: DiskState,
@@ -81,12 +79,6 @@ pub enum WriteDisksError {
         /// Why there is none.
         source: SnapshotError,
     },
-    /// What the snapshot has kept cannot be read.
-    #[error(transparent)]
-    Inventory(#[from] InventoryError),
-    /// What the snapshot has kept makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// Nothing is done that was not written down before.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -139,8 +131,6 @@ impl WriteDisksError {
         match self {
             Self::Transport { refused, .. } => refused.kind(),
             Self::Snapshot { source, .. } => source.kind(),
-            Self::Inventory(error) => error.kind(),
-            Self::Config(error) => error.kind(),
             Self::Journal(error) => error.kind(),
             Self::Disk(error) => error.kind(),
             Self::Outside { kind, .. } => *kind,
@@ -182,7 +172,7 @@ impl DiskJob<'_> {
 
     /// Writes every disk into the powered-off VM.
     pub(super) fn write(
-        mut self,
+        self,
         journal: &mut Journal,
         monitor: &dyn Monitor,
         notes: &mut Vec<String>,
@@ -193,10 +183,7 @@ impl DiskJob<'_> {
             true => Some(WriteSnapshot::take(self.session, self.vm, self.vm_name, self.reader, journal)?),
             false => None,
         };
-        let written = match snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.lead_below(&mut self.disks)) {
-            Ok(()) => self.under(snapshot.as_ref(), &allowed, monitor, notes),
-            Err(error) => Err(error),
-        };
+        let written = self.under(snapshot.as_ref(), &allowed, monitor, notes);
         if let Some(snapshot) = snapshot {
             snapshot.remove(self.session, self.vm, self.vm_name, journal, notes)?;
         }

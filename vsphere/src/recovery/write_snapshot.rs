@@ -1,19 +1,17 @@
 //! The snapshot that HotAdd writes under: written down, made, and gone again whatever happened.
 
-use super::write_disks::{DiskToWrite, WriteDisksError};
+use super::write_disks::WriteDisksError;
 use crate::{
-    inventory::InventoryError,
     journal::{Effect, Intent, Journal},
     session::Session,
     soap::ManagedObject,
-    vm_home::VmConfig,
-    vm_snapshot::{Quiesce, SnapshotError, SnapshotTag, create_snapshot, remove_snapshot, snapshot_config},
+    vm_snapshot::{Quiesce, SnapshotError, SnapshotTag, create_snapshot, remove_snapshot},
 };
 
-/// A snapshot of a powered-off VM: what is written below it stays when it goes, as nothing was written above.
+/// A snapshot of a powered-off VM: what is written below it stays when it goes, as nothing was written above. Below it are the
+/// files that the disks had before.
 pub(super) struct WriteSnapshot {
     pub(super) object: ManagedObject,
-    config: Result<VmConfig, WriteDisksError>,
     tag: SnapshotTag,
     intent: Intent,
 }
@@ -35,8 +33,7 @@ impl WriteSnapshot {
         match create_snapshot(session, vm, &tag, Quiesce::No) {
             Ok(object) => {
                 journal.made(intent, object.moref())?;
-                let config = config_of(session, &object);
-                Ok(Self { object, config, tag, intent })
+                Ok(Self { object, tag, intent })
             }
             Err(source) => {
                 // What may still come stays in the journal, for the cleanup.
@@ -46,24 +43,6 @@ impl WriteSnapshot {
                 Err(WriteDisksError::Snapshot { vm: vm_name.to_owned(), source })
             }
         }
-    }
-
-    /// Gives each disk the name of the file below the snapshot.
-    pub(super) fn lead_below(&self, disks: &mut [DiskToWrite]) -> Result<(), WriteDisksError> {
-        let config = match &self.config {
-            Ok(config) => config,
-            Err(error) => {
-                let what = format!("what the snapshot has kept cannot be read: {error}");
-                let (vm, disk) = (self.tag.name(), String::new());
-                return Err(WriteDisksError::Outside { vm, disk, what, kind: error.kind() });
-            }
-        };
-        for disk in disks {
-            if let Some(found) = config.disks.iter().find(|found| found.key == disk.key) {
-                disk.path.clone_from(&found.file_name);
-            }
-        }
-        Ok(())
     }
 
     /// Removes it. That it could not be removed loses nothing: it is said, and the cleanup finds it.
@@ -83,9 +62,4 @@ impl WriteSnapshot {
             }
         }
     }
-}
-
-fn config_of(session: &Session, snapshot: &ManagedObject) -> Result<VmConfig, WriteDisksError> {
-    let config = snapshot_config(session, snapshot).map_err(|error: InventoryError| WriteDisksError::from(error))?;
-    Ok(VmConfig::read(&config)?)
 }
