@@ -30,7 +30,7 @@ fn fields(session: &Session, vm: &str) -> Vec<String> {
         .filter_map(|device| {
             let text = |path: &str| device.text_at(path).unwrap_or_default().to_owned();
             let kind = device.xsi_type().unwrap_or_default();
-            let kept = kind.ends_with("Controller") && text("busNumber") != "" && kind != "VirtualIDEController"
+            let kept = kind.ends_with("Controller") && !text("busNumber").is_empty() && kind != "VirtualIDEController"
                 || ["VirtualDisk", "VirtualTPM", "VirtualE1000", "VirtualVmxnet3"].contains(&kind);
             let parts = ["busNumber", "unitNumber", "capacityInBytes", "backing.diskMode", "backing.thinProvisioned"];
             let parts: Vec<String> = parts.iter().map(|path| text(path)).collect();

@@ -7,7 +7,7 @@ use strongroom_tests::{Run, VsphereSite};
 fn check(run: &Run, vm: &str) -> (String, String) {
     let checks = run.result()["checks"].clone();
     let is_of = |check: &&Value| check["object"].as_str().unwrap().starts_with(&format!("{vm} @ "));
-    let check = checks.as_array().unwrap().iter().filter(is_of).next_back().cloned().unwrap();
+    let check = checks.as_array().unwrap().iter().rfind(is_of).cloned().unwrap();
     let text = |name: &str| check[name].as_str().unwrap_or_default().to_owned();
     assert_eq!(check["ok"], ["ok", "note"].contains(&text("state").as_str()), "{check}");
     (text("state"), format!("{} try: {}", text("found"), text("try")))
