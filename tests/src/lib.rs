@@ -10,6 +10,7 @@ mod run;
 mod site;
 mod vcenter;
 mod vddk;
+mod vsphere_checks;
 mod vsphere_site;
 
 pub use disk_image::{disk, is_same, occupied_bytes, random, write_full, write_random_file, write_sparse};
@@ -20,4 +21,5 @@ pub use run::Run;
 pub use site::{PASSWORD, Running, Site, files_below, in_namespace};
 pub use vcenter::Vcenter;
 pub use vddk::{Like, StandIn};
+pub use vsphere_checks::KnownVm;
 pub use vsphere_site::VsphereSite;

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/simulator/vpx"
@@ -55,6 +56,8 @@ type machine struct {
 	hidden       []string
 	// Snapshot to the file of its state.
 	stateFiles map[string]string
+	// A disk file below a snapshot to when it was last written.
+	frozenAt map[string]time.Time
 }
 
 // place is the inventory that VMs are made in.

@@ -80,7 +80,8 @@ fn undo_run(
     cleaned: &mut Cleaned,
 ) -> Result<(), CleanupError> {
     let here = session.about().instance_uuid.clone().unwrap_or_default();
-    for open in journal.open().to_vec() {
+    // The last first: a snapshot is on top of what was done before it.
+    for open in journal.open().iter().rev().cloned().collect::<Vec<_>>() {
         if open.vcenter != here {
             cleaned.left.push(format!("{} of run {}: it is in another vCenter", told(&open.effect), journal.run()));
             continue;
@@ -261,7 +262,9 @@ fn virtual_machine(moref: &str) -> ManagedObject {
 fn told(effect: &Effect) -> String {
     match effect {
         Effect::EnableChangeTracking { vm } => format!("change tracking switched on of {vm}"),
-        Effect::DisableChangeTracking { vm } => format!("change tracking switched off of {vm}"),
+        Effect::DisableChangeTracking { vm } => {
+            format!("change tracking switched off of {vm}, whose disks may be restored in part: run that restore again")
+        }
         Effect::CreateSnapshot { vm, name } | Effect::CreateWriteSnapshot { vm, name } => {
             format!("snapshot \"{name}\" of {vm}")
         }

@@ -18,6 +18,12 @@ pub fn enable_change_tracking(session: &Session, vm: &ManagedObject) -> Result<(
     reconfigure_vm(session, vm, spec)
 }
 
+/// Has changes not tracked any more: what was known of them is gone, and begins anew when it is switched on again.
+pub fn disable_change_tracking(session: &Session, vm: &ManagedObject) -> Result<(), TaskError> {
+    let spec = Element::new("spec").with_text("changeTrackingEnabled", "false");
+    reconfigure_vm(session, vm, spec)
+}
+
 /// Reconfigures a VM by `spec`, a `VirtualMachineConfigSpec` whose elements are in the order of the API.
 pub fn reconfigure_vm(session: &Session, vm: &ManagedObject, spec: Element) -> Result<(), TaskError> {
     run_task(session, calls::RECONFIG_VM, vm, &[spec.renamed("spec")], Patience::finish(CHANGE_TIME_MAX)).map(|_| ())

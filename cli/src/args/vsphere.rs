@@ -123,6 +123,9 @@ pub struct DoctorArgs {
     /// VMs to check [default: all]
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
+    /// How quiet a backup would make guests for the snapshot
+    #[arg(long, value_name = "HOW", default_value = "file-system")]
+    pub quiesce: QuiesceChoice,
     /// Check every restore point of the repository against the keys and policies of today
     #[arg(long, conflicts_with = "vms")]
     pub points: bool,
@@ -230,6 +233,9 @@ pub struct WishArgs {
     /// The key provider is called otherwise here
     #[arg(long, value_name = "OLD=NEW")]
     pub key_provider: Vec<String>,
+    /// The network is called otherwise here
+    #[arg(long, value_name = "OLD=NEW")]
+    pub network: Vec<String>,
     /// What may be lost, by name: nvram, vtpm, encryption
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
@@ -289,6 +295,10 @@ pub struct VsphereRestoreArgs {
     /// The newest point of this time or before
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// Change the disks of the VM that is there, powered off, to what they were; write only what differs
+    #[arg(long, conflicts_with_all = ["name", "folder", "pool", "datastore", "map", "network", "storage_policy",
+        "key_provider", "allow_unbootable", "power_on", "vm_encryption"])]
+    pub in_place: bool,
     /// Power the VM on when it is whole
     #[arg(long)]
     pub power_on: bool,

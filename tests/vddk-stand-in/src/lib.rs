@@ -277,6 +277,9 @@ pub extern "C" fn VixDiskLib_ConnectEx(
     if read_only != 0 && snapshot.is_null() {
         broken("reading without a snapshot");
     }
+    if read_only == 0 && snapshot.is_null() && text(modes).split(':').any(|mode| mode == "hotadd") {
+        broken("writing by hotadd without a snapshot");
+    }
     match state.fate("ConnectEx", 0, 1) {
         0 => {}
         code => return code,
@@ -391,6 +394,9 @@ pub extern "C" fn VixDiskLib_Open(
     let mode = state.settings.mode.clone().unwrap_or(first);
     if mode == "hotadd" {
         state.hotadd.store(true, Ordering::SeqCst);
+        if !read_only && inside.contains("-00000") {
+            broken("hotadd writes a disk that lies above a snapshot");
+        }
     }
     if is_encrypted && mode == "san" {
         say("stand-in: an encrypted disk over san: reading it is a broken rule");

@@ -17,8 +17,10 @@ pub enum QuiesceWish {
     No,
     /// File systems flushed.
     FileSystem,
-    /// Applications too; of a VM without encryption only.
+    /// Applications too; a VM with encryption is refused: VMware does not support it.
     Application,
+    /// Applications too, of a VM without encryption; of one with it the file systems, and that is said.
+    ApplicationIfClear,
 }
 
 /// What becomes of a guest that could not be made quiet.

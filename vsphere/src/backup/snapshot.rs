@@ -109,8 +109,9 @@ fn make(
     let level = match options.quiesce {
         _ if seen.is_off() => return Ok((with(Quiesce::No)?, as_wished(Consistency::PoweredOff))),
         QuiesceWish::No => return Ok((with(Quiesce::No)?, as_wished(Consistency::Crash))),
+        QuiesceWish::ApplicationIfClear if seen.config.is_encrypted() => Consistency::FileSystem,
         QuiesceWish::FileSystem => Consistency::FileSystem,
-        QuiesceWish::Application => Consistency::Application,
+        QuiesceWish::Application | QuiesceWish::ApplicationIfClear => Consistency::Application,
     };
     let mut tries = 1;
     let fault = loop {

@@ -18,7 +18,8 @@ use crate::{
 
 pub use read::VddkDisk;
 use slots::Slots;
-pub use write::NewDiskTarget;
+pub use write::VddkTarget;
+pub(crate) use write::not_zero;
 
 /// A disk of a VM, and how it may be reached.
 #[derive(Clone, Debug)]
@@ -100,14 +101,15 @@ impl VddkVm {
     }
 
     /// Opens a disk that was made a moment ago and holds nothing: what is not written reads as zeros.
-    pub fn open_new(&self, place: &DiskPlace) -> Result<NewDiskTarget, DiskError> {
-        let source = write::open(&self.recipe.launch, &self.process, place);
-        source.map(NewDiskTarget::new).map_err(|error| self.recipe.failed(&place.name, error))
+    pub fn open_new(&self, place: &DiskPlace) -> Result<VddkTarget, DiskError> {
+        let opened = write::open(&self.recipe.launch, &self.process, place);
+        opened.map(VddkTarget::new_disk).map_err(|error| self.recipe.failed(&place.name, error))
     }
 
-    /// Opens a disk that is written where it lies, whatever it holds.
-    pub fn open_existing(&self, place: &DiskPlace) -> Result<engine::NbdTarget, DiskError> {
-        write::open(&self.recipe.launch, &self.process, place).map_err(|error| self.recipe.failed(&place.name, error))
+    /// Opens a disk that is changed where it lies, whatever it holds: only what differs is written.
+    pub fn open_existing(&self, place: &DiskPlace) -> Result<VddkTarget, DiskError> {
+        let opened = write::open(&self.recipe.launch, &self.process, place);
+        opened.map(VddkTarget::existing).map_err(|error| self.recipe.failed(&place.name, error))
     }
 
     /// Closes everything in VMware's order and ends the process; what went wrong on the way. Disks that are still held are of

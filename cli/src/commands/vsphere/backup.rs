@@ -37,9 +37,7 @@ pub fn run(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<Done, Failur
     let mut opened = opening::writer(global)?;
     let Connected { session, warnings } = connect(global, &args.vcenter)?;
     opened.warnings.extend(warnings);
-    if options.transports.list().contains(&Transport::Hotadd) {
-        options.proxy = find_proxy(&session, product_uuid().as_deref());
-    }
+    options.proxy = proxy_of(&session, &options.transports);
     let mut result = VsphereBackupResult { runs: Vec::new(), undone: Vec::new() };
     let mut worst = undo_leftovers(&session, &mut opened, args, &mut result)?;
     let vms = chosen(&session, args, &mut opened.warnings)?;
@@ -97,6 +95,14 @@ pub(super) fn reader(args: &DiskAccessArgs) -> Result<Reader, Failure> {
     }
 }
 
+/// What this machine is fit for, where that matters.
+pub(super) fn proxy_of(session: &Session, transports: &Transports) -> Proxy {
+    match transports.list().contains(&Transport::Hotadd) {
+        true => find_proxy(session, product_uuid().as_deref()),
+        false => Proxy::Elsewhere,
+    }
+}
+
 /// The ways to disks.
 pub(super) fn transports(args: &DiskAccessArgs) -> Result<Transports, Failure> {
     args.transport.parse().map_err(|error| Failure::invalid(format!("--transport: {error}"), "--transport nbdssl"))
@@ -107,6 +113,8 @@ fn options(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<VmBackupOpti
         quiesce: match args.quiesce {
             QuiesceChoice::None => QuiesceWish::No,
             QuiesceChoice::FileSystem => QuiesceWish::FileSystem,
+            // Of all VMs an encrypted one is no mistake of whoever asked for all.
+            QuiesceChoice::Application if args.all => QuiesceWish::ApplicationIfClear,
             QuiesceChoice::Application => QuiesceWish::Application,
         },
         unquiet: if args.require_quiesce { Unquiet::Fail } else { Unquiet::BackUp },

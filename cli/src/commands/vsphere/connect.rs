@@ -71,6 +71,7 @@ fn login_failure(error: &LoginError, endpoint: &Endpoint) -> Failure {
         LoginError::Call(CallError::Transport(TransportError::Certificate { found, .. })) => {
             failure.with_advice(format!("if it was renewed: --vcenter-thumbprint {found}"))
         }
+        LoginError::TooOld { .. } => failure.with_advice("upgrade the vCenter to 6.5 or newer"),
         LoginError::Call(_) | LoginError::NoVcenter { .. } => failure,
     }
 }
