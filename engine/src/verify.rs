@@ -7,6 +7,7 @@
 //! | without key | names, checksums and the chain of the log: what a storage host can check that holds no key |
 
 mod costs;
+mod mending;
 mod objects;
 mod quick;
 mod read_data;
@@ -14,18 +15,24 @@ mod read_data;
 mod tests;
 mod without_key;
 
-use repo_format::ChunkId;
+use std::sync::Arc;
+
+use repo_format::{ChunkId, PackOrdinal, VerifiedHow};
 
 use crate::{
     catalog::CatalogError,
     error::Kind,
+    log::{LogError, decide_verified},
+    mender::{MendedFrom, Mender, WriteBack},
     monitor::{Event, Monitor},
     problem::Problem,
     read_error::ReadError,
-    repository::Reader,
+    repository::{Reader, Writer},
     store::StoreError,
 };
 
+use costs::Damage;
+use mending::Mending;
 pub use without_key::verify_without_key;
 
 /// How much of the packs is read.
@@ -70,6 +77,8 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// Restore points whose maps were walked.
     pub points_checked: u64,
+    /// Packs that were damaged and are mended: what was wrong with each, and what it was mended from.
+    pub mended: Vec<(Problem, MendedFrom)>,
     /// When the pack that was not read for longest was read: `None` for never, or if there is no pack.
     pub oldest_verified_ms: Option<u64>,
 }
@@ -100,6 +109,9 @@ pub enum VerifyError {
     /// The ages of earlier verifications cannot be kept.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// What was mended could not be logged.
+    #[error(transparent)]
+    Log(LogError),
     /// Somebody asked to stop. What was read counts.
     #[error("interrupted; the packs read so far count as verified")]
     Interrupted,
@@ -113,6 +125,7 @@ impl VerifyError {
             Self::NoRepository { .. } => Kind::NoRepository,
             Self::Read(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Log(error) => error.kind(),
             Self::Catalog(_) => Kind::Unavailable,
             Self::Interrupted => Kind::Interrupted,
         }
@@ -121,9 +134,61 @@ impl VerifyError {
 
 /// Verifies a repository with its keys.
 pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -> Result<VerifyReport, VerifyError> {
+    Ok(examine(reader, options, None, monitor)?.report)
+}
+
+/// Verifies, and mends in passing what the parity of a pack makes up for.
+pub fn verify_and_mend(
+    writer: &mut Writer,
+    options: &VerifyOptions,
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, VerifyError> {
+    let mender = Mender {
+        store: Arc::clone(&writer.environment().store),
+        keys: Arc::clone(writer.keys()),
+        other: None,
+        write_back: WriteBack::Yes,
+    };
+    let examined = examine(writer, options, Some(&mender), monitor)?;
+    log_mended(writer, &examined.mended)?;
+    Ok(examined.report)
+}
+
+/// What was mended bears its name: the log says so.
+pub(crate) fn log_mended(writer: &mut Writer, packs: &[PackOrdinal]) -> Result<(), VerifyError> {
+    let slot = writer.slot();
+    writer.append(&mut |state| decide_verified(state, packs, VerifiedHow::Name, slot)).map_err(VerifyError::Log)?;
+    writer.remember_head();
+    Ok(())
+}
+
+/// A verification and what a repair goes on from.
+pub(crate) struct Examined {
+    pub(crate) report: VerifyReport,
+    /// Packs mended, ascending.
+    pub(crate) mended: Vec<PackOrdinal>,
+    /// Packs seen twice to be damaged or missing, which could not be mended, ascending. Empty without a mender.
+    pub(crate) bad: Vec<PackOrdinal>,
+    /// What the packs were found to lack.
+    damage: Damage,
+}
+
+/// What the damage that was found costs by now, when something may have been stored again.
+pub(crate) fn losses(reader: &Reader, examined: &Examined, monitor: &dyn Monitor) -> Result<Vec<Problem>, VerifyError> {
+    let points = quick::chosen_points(reader, &[])?;
+    costs::walk(reader, &points, examined.damage.clone(), monitor)
+}
+
+/// Verifies; a mender is asked for each damaged pack that was read or looked for.
+pub(crate) fn examine(
+    reader: &Reader,
+    options: &VerifyOptions,
+    mender: Option<&Mender>,
+    monitor: &dyn Monitor,
+) -> Result<Examined, VerifyError> {
     let points = quick::chosen_points(reader, &options.points)?;
     // First: what a prune beside this removes later was there when it was looked for.
-    let mut damage = quick::check_presence(reader)?;
+    let mut damage = quick::check_presence(reader, mender)?;
     let mut report = VerifyReport { packs_total: quick::packs(reader).count() as u64, ..VerifyReport::default() };
     if let Depth::ReadData(share) = options.depth {
         let mut packs = quick::packs_to_read(reader, &damage);
@@ -135,15 +200,17 @@ pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -
         monitor.event(&Event::Phase { name: "read packs", total_bytes: packs.iter().map(|pack| pack.bytes).sum() });
         report.bytes_read = packs.iter().map(|pack| pack.bytes).sum();
         report.packs_checked = packs.len() as u64;
-        read_data::read(reader, &packs, options.threads, monitor, &mut damage)?;
+        read_data::read(reader, &packs, options.threads, mender, monitor, &mut damage)?;
     }
     monitor.event(&Event::Phase { name: "walk maps", total_bytes: 0 });
     report.points_checked = points.len() as u64;
-    let costs = costs::walk(reader, &points, damage, monitor)?;
+    let Mending { mended, bad, said } = damage.take_mending();
+    report.mended = said;
+    let costs = costs::walk(reader, &points, damage.clone(), monitor)?;
     // Last: the whole log is read for it, which takes longer the longer the log is.
     let mut problems = objects::check(reader)?;
     problems.extend(costs);
     report.problems = problems;
     report.oldest_verified_ms = read_data::oldest_verified(reader)?;
-    Ok(report)
+    Ok(Examined { report, mended, bad, damage })
 }
