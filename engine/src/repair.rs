@@ -129,10 +129,11 @@ pub fn repair(
         log_mended(writer, &examined.mended)?;
         marked = mark(writer, &examined.bad)?;
     }
-    let mut left = without(examined.report.problems.clone(), &twins);
-    let findings = findings(&examined, &twins, &left);
+    let findings_of_twins = twins.len();
     let mut healed = twins;
     healed.extend(examined.report.mended.iter().map(mended_pack));
+    let mut left = without(examined.report.problems.clone(), &healed);
+    let findings = findings(&examined, healed.get(..findings_of_twins).unwrap_or_default(), &left);
     let mut stored_bytes = 0;
     if let Some(other) = sources.other {
         monitor.event(&Event::Phase { name: "fetch from the other repository", total_bytes: 0 });
@@ -216,7 +217,7 @@ fn findings(examined: &Examined, twins: &[Healed], left: &[Problem]) -> Vec<Prob
     twins.chain(mended).chain(left.iter().cloned()).collect()
 }
 
-/// In a dry run, what was only looked at is still there.
+/// In a dry run, what would be mended is still there. What lies under a map in it is not looked at then.
 fn without(problems: Vec<Problem>, healed: &[Healed]) -> Vec<Problem> {
     let is_healed = |problem: &Problem| healed.iter().any(|healed| healed.object == problem.object);
     problems.into_iter().filter(|problem| !is_healed(problem)).collect()

@@ -67,7 +67,7 @@ pub use log_entry::{ENTRY_BYTES_MAX, EntryHeader, LogEntry};
 pub use ordinal::PackOrdinal;
 pub use pack::{
     Directory, Footer, FullPack, MendedPack, PACK_HEAD_BYTES, PackBuilder, PackClose, PackHead, PackLayout, Unmendable,
-    mend_pack,
+    mend_pack, prepare_parity,
 };
 pub use record::{
     AddedSlot, Checkpoint, Commit, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan,

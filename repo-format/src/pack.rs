@@ -22,6 +22,7 @@ pub use directory::Directory;
 pub use footer::Footer;
 pub use head::{PACK_HEAD_BYTES, PackHead, PackLayout};
 pub use mend::{MendedPack, Unmendable, mend_pack};
+pub use parity::prepare_parity;
 
 #[cfg(test)]
 mod mend_tests;

@@ -115,7 +115,7 @@ fn a_file_that_is_too_short_or_too_long_is_mended_as_far_as_the_parity_goes() {
         // The footer, which the first shard has too; directory B and up to seven of the eight parity shards.
         match cut {
             1..=9 => assert!(mended.unwrap().bytes == pack.bytes(), "{cut}"),
-            cut => assert_eq!(mended, Err(Unmendable::TooMany { bad: cut as u32 - 1, parity: 8 })),
+            cut => assert_eq!(mended, Err(Unmendable::TooMany { bad: u32::try_from(cut).unwrap() - 1, parity: 8 })),
         }
     }
     let long = [pack.bytes(), &noise(5000, 1)].concat();
@@ -218,7 +218,7 @@ proptest! {
             wanted.sort_unstable();
             prop_assert_eq!(mended.mended, wanted);
         } else {
-            prop_assert_eq!(mended, Err(Unmendable::TooMany { bad: shards.len() as u32, parity: 8 }));
+            prop_assert_eq!(mended, Err(Unmendable::TooMany { bad: u32::try_from(shards.len()).unwrap(), parity: 8 }));
         }
     }
 

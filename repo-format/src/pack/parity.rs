@@ -15,6 +15,11 @@ const BLOCK_BYTES: usize = 64;
 /// The fewest parity shards of a pack that has any.
 const PARITY_SHARDS_MIN: usize = 2;
 
+/// Makes the tables of the code (8 MiB, once in a process), which else the first pack with parity makes.
+pub fn prepare_parity() {
+    drop(DefaultEngine::new());
+}
+
 /// How many of a pack's `shards` are parity. `rate` counts in 512ths.
 pub(super) fn parity_shards(shards: usize, rate: u8) -> usize {
     match rate {
