@@ -13,8 +13,8 @@ done --reps times, from a copy of the repository each time.
 With --images (of make_images: vm1.base.raw, vm1.night1.raw, vm1.night1.cbt.json …) night 1 alone is measured, --reps times,
 each from a copy of the repository as it is after the first backup.
 
-Programs take turns. Seconds are less those of `list` on the empty repository (opening it), once for each command of a step. Writes OUT/changed_nights.json and .md; ends
-with 1 if a line of the table is missed, 2 if a program failed.
+Programs take turns. Seconds of a night are less those of `list` (opening the repository): with --images the one run right before it, else on the empty repository; those of forget and prune are whole, with as
+many openings as a program's way takes. Writes OUT/changed_nights.json and .md; ends with 1 if a line of the table is missed, 2 if a program failed.
 """
 import argparse, json, os, random, shutil, statistics, subprocess, sys, time, tomllib
 from pathlib import Path
@@ -29,7 +29,7 @@ class Nightly(Program):
 
     def __init__(self, name, commands, args):
         super().__init__(name, commands, args)
-        self.keep, self.last, self.files = self.folder.with_name(name + ".keep"), None, set()
+        self.keep, self.last, self.files, self.pairs = self.folder.with_name(name + ".keep"), None, set(), bool(args.images)
         if not self.version: self.failed = True
 
     def fill(self, text, **more):
@@ -73,9 +73,13 @@ class Nightly(Program):
         warm(self.repo)
 
     def net(self, step):
-        """Medians of wall seconds: the step less `list` on the empty repository, for each time that it opens the repository."""
-        walls, opens = self.values(step, "wall"), self.commands.get("forget_opens", 1) if step == "forget" else 1
-        return statistics.median(walls) - opens * statistics.median(self.values("empty list", "wall")) if walls else None
+        """The median of wall seconds, of a night less `list`: the one right before it, or the median of those on the empty repository."""
+        walls = self.values(step, "wall")
+        if not walls: return None
+        if step != "night": return statistics.median(walls)
+        opens = self.values("empty list", "wall")[-len(walls):]
+        paired = [wall - opening for wall, opening in zip(walls, opens)] if len(opens) == len(walls) and self.pairs else None
+        return statistics.median(paired) if paired else statistics.median(walls) - statistics.median(opens)
 
 
 class MadeDisk:
@@ -145,6 +149,8 @@ def measure_images(programs, args):
 
     def night(program):
         program.again()
+        # This machine's cores are not the same speed at all times: the opening is timed right before what it is taken from.
+        program.step("empty list", program.commands["list"])
         program.last = "base"
         program.store("night", folder / "vm1.night1.raw", folder / "vm1.night1.cbt.json", "night1")
         shutil.rmtree(program.folder)

@@ -4,10 +4,11 @@
 //! repository or of another version is deleted and begun anew; several processes may use one at a time.
 
 use std::{
+    collections::HashMap,
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use redb::{ConcurrencyMode, Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -23,6 +24,8 @@ const VERIFIED: TableDefinition<[u8; 32], u64> = TableDefinition::new("verified"
 const SCHEMA: &[u8] = b"strongroom catalogue 1";
 /// redb's own page cache; the rows are few.
 const CACHE_BYTES: usize = 4 << 20;
+/// Metadata chunks that wait to be written together: some hundred bytes each.
+const UNWRITTEN_MAX: usize = 1024;
 
 /// The catalogue cannot be used: the caller goes on without a cache.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,8 @@ impl RunRow {
 pub(crate) struct Catalog {
     folder: PathBuf,
     database: Database,
+    /// Metadata chunks that are not in the database yet: a transaction for each would wait for the disk each time.
+    unwritten: Mutex<HashMap<ChunkId, MetadataChunk>>,
     /// Deletes the folder at the end of a run without a cache.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -104,7 +109,7 @@ impl Catalog {
                 _ => open_database(&path, &tag)?,
             },
         };
-        Ok(Self { folder, database, _temporary: temporary })
+        Ok(Self { folder, database, unwritten: Mutex::default(), _temporary: temporary })
     }
 
     /// Where run files go.
@@ -169,20 +174,34 @@ impl Catalog {
 
     /// A remembered metadata chunk; the caller hashes it again, so a wrong one is only a miss.
     pub(crate) fn record(&self, id: &ChunkId) -> Option<MetadataChunk> {
+        if let Some(chunk) = self.unwritten().get(id) {
+            return Some(chunk.clone());
+        }
         let read = self.database.begin_read().ok()?;
         let bytes = read.open_table(RECORDS).ok()?.get(id.as_bytes()).ok()??.value().to_vec();
         MetadataChunk::from_bytes(bytes).ok()
     }
 
-    /// Remembers metadata chunks (restore points: what `list` shows).
-    pub(crate) fn remember_records<'a>(
-        &self,
-        records: impl IntoIterator<Item = (ChunkId, &'a MetadataChunk)>,
-    ) -> Result<(), CatalogError> {
+    /// Remembers a metadata chunk (restore points: what `list` shows). It is written with many others, or when the catalogue is
+    /// closed; a run that is killed before has to read it again.
+    pub(crate) fn remember_record(&self, id: ChunkId, chunk: MetadataChunk) -> Result<(), CatalogError> {
+        let mut unwritten = self.unwritten();
+        unwritten.insert(id, chunk);
+        match unwritten.len() < UNWRITTEN_MAX {
+            true => Ok(()),
+            false => self.write_records(std::mem::take(&mut unwritten)),
+        }
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<ChunkId, MetadataChunk>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_records(&self, records: HashMap<ChunkId, MetadataChunk>) -> Result<(), CatalogError> {
         let write = self.database.begin_write().map_err(database)?;
         {
             let mut table = write.open_table(RECORDS).map_err(database)?;
-            for (id, chunk) in records {
+            for (id, chunk) in &records {
                 table.insert(id.as_bytes(), chunk.bytes()).map_err(database)?;
             }
         }
@@ -205,6 +224,16 @@ impl Catalog {
             }
         }
         write.commit().map_err(database)
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        let records = std::mem::take(&mut *self.unwritten());
+        if !records.is_empty() {
+            // It is a cache: what cannot be written is read from its packs again.
+            let _ = self.write_records(records);
+        }
     }
 }
 
@@ -237,7 +266,7 @@ fn open_database(path: &Path, tag: &[u8; 32]) -> Result<Database, CatalogError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use repo_format::{RepositoryId, RepositoryKeys};
+    use repo_format::{HashedChunk, MetadataKind, RepositoryId, RepositoryKeys};
 
     fn keys(seed: u8) -> Keyring {
         Keyring::new(&RepositoryKeys::generate([seed; 32]), RepositoryId::from_bytes([1; 16]))
@@ -266,6 +295,22 @@ mod tests {
         let path = cache.path().join(keys(1).repository().to_string()).join("catalog.redb");
         fs::write(&path, b"not a database").unwrap();
         assert_eq!(Catalog::open(cache.path(), &keys(1)).unwrap().last_verified_ms(&pack), None);
+    }
+
+    #[test]
+    fn records_are_there_at_once_and_after_the_catalogue_was_closed() {
+        let cache = tempfile::tempdir().unwrap();
+        let chunk = |number: usize| {
+            let chunk = MetadataChunk::new(MetadataKind::RestorePoint, &number.to_le_bytes());
+            (HashedChunk::of_metadata(&chunk, &keys(1)).id(), chunk)
+        };
+        let catalog = Catalog::open(cache.path(), &keys(1)).unwrap();
+        let all = || (0..=UNWRITTEN_MAX).map(chunk);
+        all().for_each(|(id, chunk)| catalog.remember_record(id, chunk).unwrap());
+        assert!(all().all(|(id, chunk)| catalog.record(&id).unwrap() == chunk));
+        drop(catalog);
+        let catalog = Catalog::open(cache.path(), &keys(1)).unwrap();
+        assert!(all().all(|(id, chunk)| catalog.record(&id).unwrap() == chunk));
     }
 
     #[test]

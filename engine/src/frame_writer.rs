@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use repo_format::{
     Class, Compression, Compressor, Decompressor, FormatError, FrameBuilder, HashedChunk, Keyring, MetadataChunk,
+    StoredFrame,
 };
 
 use crate::{
-    dedup::{Claim, Dedup},
+    dedup::{Claim, Dedup, Ticket},
     entropy::{Entropy, random},
     error::Kind,
     pack_sink::{FrameSender, SinkError},
@@ -117,6 +118,27 @@ impl FrameWriter {
                 Ok(Found::Novel)
             }
         }
+    }
+
+    /// Stores a frame of another pack as it is, sealed anew, unless one of its chunks is known: then nothing is stored, and its
+    /// chunks are to be stored one by one.
+    pub(crate) fn store_whole(&mut self, frame: &StoredFrame<'_>) -> Result<Found, WriteError> {
+        let dedup = Arc::clone(&self.dedup);
+        let mut tickets = Vec::with_capacity(frame.entry().chunks.len());
+        for chunk in &frame.entry().chunks {
+            match dedup.claim(chunk.id) {
+                Claim::Known => return Ok(Found::Known),
+                Claim::Novel(ticket) => tickets.push(ticket),
+            }
+        }
+        let sealed = frame
+            .reseal(&self.keys, random(self.entropy.as_ref()), &mut self.decompressor)
+            .map_err(WriteError::SelfCheck)?;
+        self.written.novel_bytes += u64::from(sealed.entry().plain_bytes);
+        self.written.stored_bytes += u64::from(sealed.entry().sealed_bytes);
+        self.frames.send(sealed)?;
+        tickets.into_iter().for_each(Ticket::stored);
+        Ok(Found::Novel)
     }
 
     /// Stores a metadata chunk and gives its name.

@@ -3,7 +3,8 @@
 use std::{ops::Range, sync::Arc};
 
 use repo_format::{
-    Class, Decompressor, Directory, Footer, FormatError, Keyring, OpenFrame, PackName, PackOrdinal, open_frame,
+    Class, Decompressor, Directory, Footer, FormatError, FrameEntry, Keyring, OpenFrame, PackName, PackOrdinal,
+    StoredFrame, open_frame_into, unseal_frame,
 };
 
 use crate::{
@@ -68,13 +69,19 @@ impl PackError {
 /// Buffers and contexts for reading frames: one per thread, used again and again.
 pub struct FrameBuffers {
     shards: Vec<u8>,
+    plain: Vec<u8>,
     decompressor: Decompressor,
 }
 
 impl FrameBuffers {
     /// Fresh buffers.
     pub fn new() -> Result<Self, FormatError> {
-        Ok(Self { shards: Vec::new(), decompressor: Decompressor::new()? })
+        Ok(Self { shards: Vec::new(), plain: Vec::new(), decompressor: Decompressor::new()? })
+    }
+
+    /// Takes back the memory of a frame that is done with.
+    pub fn recycle(&mut self, frame: OpenFrame) {
+        self.plain = frame.into_buffer();
     }
 }
 
@@ -139,16 +146,32 @@ impl PackReader {
 
     /// Reads, opens and decompresses frame `frame`.
     pub fn read_frame(&self, frame: u32, buffers: &mut FrameBuffers) -> Result<OpenFrame, PackError> {
+        let FrameBuffers { shards, plain, decompressor } = buffers;
+        let (entry, sealed) = self.read_sealed(frame, shards)?;
+        open_frame_into(std::mem::take(plain), self.class, self.epoch, entry, sealed, &self.keys, decompressor)
+            .map_err(|source| PackError::Format { pack: self.name, source })
+    }
+
+    /// Reads frame `frame` as it is kept inside its seal, in the memory of `shards`.
+    pub fn read_stored<'b>(&'b self, frame: u32, shards: &'b mut Vec<u8>) -> Result<StoredFrame<'b>, PackError> {
+        let (entry, sealed) = self.read_sealed(frame, shards)?;
+        unseal_frame(self.class, self.epoch, entry, sealed, &self.keys)
+            .map_err(|source| PackError::Format { pack: self.name, source })
+    }
+
+    fn read_sealed<'b>(
+        &'b self,
+        frame: u32,
+        shards: &'b mut Vec<u8>,
+    ) -> Result<(&'b FrameEntry, &'b mut [u8]), PackError> {
         let pack = self.name;
         let index = usize::try_from(frame).unwrap_or(usize::MAX);
         let (Some(entry), Some(offset)) = (self.directory.frame(index), self.directory.offset(index)) else {
             return Err(PackError::NoFrame { pack, frame });
         };
         let wanted = offset..offset + u64::from(entry.sealed_bytes);
-        let sealed =
-            read_shards(self.store.as_ref(), pack, self.pack_bytes, self.shard_bytes, wanted, &mut buffers.shards)?;
-        open_frame(self.class, self.epoch, entry, sealed, &self.keys, &mut buffers.decompressor)
-            .map_err(|source| PackError::Format { pack, source })
+        let sealed = read_shards(self.store.as_ref(), pack, self.pack_bytes, self.shard_bytes, wanted, shards)?;
+        Ok((entry, sealed))
     }
 }
 

@@ -23,7 +23,11 @@ mod survey;
 mod sweep;
 
 #[cfg(test)]
+mod beside_tests;
+#[cfg(test)]
 mod notes_tests;
+#[cfg(test)]
+mod repack_tests;
 #[cfg(test)]
 mod tests;
 
@@ -127,7 +131,7 @@ fn prune_once(writer: &mut Writer, options: &PruneOptions, monitor: &dyn Monitor
     let from: BTreeSet<PackOrdinal> = choice.repack.iter().map(|(pack, _)| *pack).collect();
     let mut repacked_bytes = 0;
     if !from.is_empty() {
-        repacked_bytes = repack::repack(writer, &from, &survey.needed, options.compression, monitor, &mut problems)?;
+        repacked_bytes = repack::repack(writer, &from, &survey, options, monitor, &mut problems)?;
     }
     let candidates: BTreeSet<PackOrdinal> = choice.dead.into_iter().chain(from).collect();
     let Condemned { packs: condemned, at } = condemn(writer, &survey, &candidates, monitor, &mut problems)?;

@@ -170,7 +170,7 @@ pub fn repair(
 }
 
 fn examine_packs(
-    writer: &Writer,
+    writer: &mut Writer,
     sources: &RepairSources<'_>,
     options: &RepairOptions,
     monitor: &dyn Monitor,
@@ -182,7 +182,7 @@ fn examine_packs(
     let (store, keys) = (Arc::clone(&writer.environment().store), Arc::clone(writer.keys()));
     let mender = Mender { store, keys, other: sources.copy.clone(), write_back };
     let verify = VerifyOptions { depth: Depth::ReadData(Share::Whole), points: Vec::new(), threads: options.threads };
-    Ok(examine(writer, &verify, Some(&mender), monitor)?)
+    Ok(examine(&mut writer.0, &verify, Some(&mender), monitor)?)
 }
 
 /// Writes down which packs are damaged, and gives their names.

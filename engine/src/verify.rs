@@ -15,9 +15,9 @@ mod read_data;
 mod tests;
 mod without_key;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use repo_format::{ChunkId, PackOrdinal, VerifiedHow};
+use repo_format::{ChunkId, PackName, PackOrdinal, VerifiedHow};
 
 use crate::{
     catalog::CatalogError,
@@ -33,6 +33,8 @@ use crate::{
 
 use costs::Damage;
 use mending::Mending;
+use quick::PackToRead;
+
 pub use without_key::verify_without_key;
 
 /// How much of the packs is read.
@@ -103,15 +105,15 @@ pub enum VerifyError {
     /// The repository cannot be read right now.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The log cannot be read on, or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The store cannot be read right now.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The ages of earlier verifications cannot be kept.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// What was mended could not be logged.
-    #[error(transparent)]
-    Log(LogError),
     /// Somebody asked to stop. What was read counts.
     #[error("interrupted; the packs read so far count as verified")]
     Interrupted,
@@ -124,16 +126,26 @@ impl VerifyError {
             Self::Point { .. } => Kind::Missing,
             Self::NoRepository { .. } => Kind::NoRepository,
             Self::Read(error) => error.kind(),
-            Self::Store(error) => error.kind(),
             Self::Log(error) => error.kind(),
+            Self::Store(error) => error.kind(),
             Self::Catalog(_) => Kind::Unavailable,
             Self::Interrupted => Kind::Interrupted,
         }
     }
 }
 
+/// Looks before what is missed counts as damage although others go on removing.
+const LOOKS_MAX: usize = 5;
+
 /// Verifies a repository with its keys.
-pub fn verify(reader: &Reader, options: &VerifyOptions, monitor: &dyn Monitor) -> Result<VerifyReport, VerifyError> {
+///
+/// A prune may remove packs meanwhile that are no longer needed. So what is missed counts only if the log, read on, does not
+/// say that something was removed; else there is another look. Packs that were found good are not read again.
+pub fn verify(
+    reader: &mut Reader,
+    options: &VerifyOptions,
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, VerifyError> {
     Ok(examine(reader, options, None, monitor)?.report)
 }
 
@@ -149,7 +161,7 @@ pub fn verify_and_mend(
         other: None,
         write_back: WriteBack::Yes,
     };
-    let examined = examine(writer, options, Some(&mender), monitor)?;
+    let examined = examine(&mut writer.0, options, Some(&mender), monitor)?;
     log_mended(writer, &examined.mended)?;
     Ok(examined.report)
 }
@@ -157,7 +169,7 @@ pub fn verify_and_mend(
 /// What was mended bears its name: the log says so.
 pub(crate) fn log_mended(writer: &mut Writer, packs: &[PackOrdinal]) -> Result<(), VerifyError> {
     let slot = writer.slot();
-    writer.append(&mut |state| decide_verified(state, packs, VerifiedHow::Name, slot)).map_err(VerifyError::Log)?;
+    writer.append(&mut |state| decide_verified(state, packs, VerifiedHow::Name, slot))?;
     writer.remember_head();
     Ok(())
 }
@@ -181,10 +193,51 @@ pub(crate) fn losses(reader: &Reader, examined: &Examined, monitor: &dyn Monitor
 
 /// Verifies; a mender is asked for each damaged pack that was read or looked for.
 pub(crate) fn examine(
+    reader: &mut Reader,
+    options: &VerifyOptions,
+    mender: Option<&Mender>,
+    monitor: &dyn Monitor,
+) -> Result<Examined, VerifyError> {
+    let mut read = ReadPacks::default();
+    for _ in 1..LOOKS_MAX {
+        let examined = look(reader, options, mender, monitor, &mut read)?;
+        if examined.report.problems.is_empty() || !removed_since(reader)? {
+            return Ok(examined);
+        }
+    }
+    look(reader, options, mender, monitor, &mut read)
+}
+
+/// Reads the log on. Has somebody given up or removed packs, or log copies, since it was read?
+fn removed_since(reader: &mut Reader) -> Result<bool, VerifyError> {
+    let removable = |reader: &Reader| {
+        let gone = reader.state().packs().filter(|(_, pack)| quick::may_be_gone(pack)).count();
+        (gone, reader.state().checkpoints().last().map(|newest| newest.entry_number))
+    };
+    let before = removable(reader);
+    reader.refresh()?;
+    Ok(removable(reader) != before)
+}
+
+/// What was read of packs in all looks.
+#[derive(Default)]
+struct ReadPacks {
+    /// Packs to read, chosen at the first look; `None` before it.
+    due: Option<HashSet<PackName>>,
+    /// Of them those that are as they should be.
+    good: HashSet<PackName>,
+    bytes: u64,
+    mended: Vec<PackOrdinal>,
+    /// Them as a report names them.
+    said: Vec<(Problem, MendedFrom)>,
+}
+
+fn look(
     reader: &Reader,
     options: &VerifyOptions,
     mender: Option<&Mender>,
     monitor: &dyn Monitor,
+    read: &mut ReadPacks,
 ) -> Result<Examined, VerifyError> {
     let points = quick::chosen_points(reader, &options.points)?;
     // First: what a prune beside this removes later was there when it was looked for.
@@ -196,21 +249,46 @@ pub(crate) fn examine(
             let needed = costs::packs_of(reader, &points, monitor)?;
             packs.retain(|pack| needed.contains(&pack.ordinal));
         }
-        let packs = read_data::chosen(packs, share, &|name| read_data::last_verified(reader, name))?;
-        monitor.event(&Event::Phase { name: "read packs", total_bytes: packs.iter().map(|pack| pack.bytes).sum() });
-        report.bytes_read = packs.iter().map(|pack| pack.bytes).sum();
-        report.packs_checked = packs.len() as u64;
+        let packs = read.still_due(packs, share, reader)?;
+        let bytes = packs.iter().map(|pack| pack.bytes).sum();
+        monitor.event(&Event::Phase { name: "read packs", total_bytes: bytes });
         read_data::read(reader, &packs, options.threads, mender, monitor, &mut damage)?;
+        read.bytes += bytes;
+        report.bytes_read = read.bytes;
+        report.packs_checked = (read.good.len() + packs.len()) as u64;
+        read.good.extend(packs.iter().filter(|pack| !damage.has(pack.ordinal)).map(|pack| pack.name));
     }
     monitor.event(&Event::Phase { name: "walk maps", total_bytes: 0 });
     report.points_checked = points.len() as u64;
     let Mending { mended, bad, said } = damage.take_mending();
-    report.mended = said;
+    read.mended.extend(mended);
+    read.said.extend(said);
+    report.mended.clone_from(&read.said);
     let costs = costs::walk(reader, &points, damage.clone(), monitor)?;
     // Last: the whole log is read for it, which takes longer the longer the log is.
     let mut problems = objects::check(reader)?;
     problems.extend(costs);
     report.problems = problems;
     report.oldest_verified_ms = read_data::oldest_verified(reader)?;
-    Ok(Examined { report, mended, bad, damage })
+    Ok(Examined { report, mended: read.mended.clone(), bad, damage })
+}
+
+impl ReadPacks {
+    /// Of `packs` those that are to be read in this look.
+    fn still_due(
+        &mut self,
+        packs: Vec<PackToRead>,
+        share: Share,
+        reader: &Reader,
+    ) -> Result<Vec<PackToRead>, VerifyError> {
+        let mut packs = match (&self.due, share) {
+            (Some(due), Share::Percent(_)) => packs.into_iter().filter(|pack| due.contains(&pack.name)).collect(),
+            (None, _) | (_, Share::Whole) => {
+                read_data::chosen(packs, share, &|name| read_data::last_verified(reader, name))?
+            }
+        };
+        self.due.get_or_insert_with(|| packs.iter().map(|pack| pack.name).collect());
+        packs.retain(|pack| !self.good.contains(&pack.name));
+        Ok(packs)
+    }
 }

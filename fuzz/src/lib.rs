@@ -19,6 +19,7 @@ pub use targets::{
     metadata::restore_point, metadata::vm_home, metadata::vm_identity, nbd::nbd_client, nbd::nbd_server,
     pack::pack_directory, pack::pack_footer, pack::pack_head, pack::pack_round_trip, public::config, public::key_slot,
     public::key_slot_content, public::recovery_key, soap::soap_fault, soap::soap_xml, splice::splice,
+    vsphere::helper_control, vsphere::vm_home_from_config,
 };
 pub use vectors::inputs_of_vectors;
 
@@ -63,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config, vectors: Some("config") },
     Target { name: "frame", run: frame, vectors: None },
     Target { name: "frame_round_trip", run: frame_round_trip, vectors: None },
+    Target { name: "helper_control", run: helper_control, vectors: None },
     Target { name: "key_slot", run: key_slot, vectors: Some("key_slot") },
     Target { name: "key_slot_content", run: key_slot_content, vectors: None },
     Target { name: "log_body", run: log_body, vectors: None },
@@ -83,5 +85,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "soap_xml", run: soap_xml, vectors: None },
     Target { name: "splice", run: splice, vectors: None },
     Target { name: "vm_home", run: vm_home, vectors: Some("vm_home") },
+    Target { name: "vm_home_from_config", run: vm_home_from_config, vectors: None },
     Target { name: "vm_identity", run: vm_identity, vectors: None },
 ];

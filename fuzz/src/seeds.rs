@@ -16,7 +16,7 @@ use crate::{
         nbd::{nbd_session_of_a_client, nbd_session_of_a_server},
         pack::head_bytes,
         public::slot_around,
-        soap,
+        soap, vsphere,
     },
 };
 
@@ -34,6 +34,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
             zstd_frame(200, 19),
         ],
         "frame_round_trip" => vec![[&[2, 30][..], &noise(500)].concat(), [&[1, 255][..], &[7; 3000]].concat()],
+        "helper_control" => vsphere::messages(),
         "key_slot" => vec![slot_around(&key_list())],
         "key_slot_content" => vec![key_list()],
         "log_body" => vec![body(&records()), vec![0, 0]],
@@ -57,6 +58,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
             [&[0, 12, 2, 2][..], &[70; 15], &noise(20)].concat(),
         ],
         "vm_home" => vec![home()],
+        "vm_home_from_config" => vec![vsphere::config()],
         "vm_identity" => vec!["Mu\u{308}nchen-db-1".as_bytes().to_vec()],
         _ => Vec::new(),
     }

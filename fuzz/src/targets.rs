@@ -10,6 +10,7 @@ pub(crate) mod pack;
 pub(crate) mod public;
 pub(crate) mod soap;
 pub(crate) mod splice;
+pub(crate) mod vsphere;
 
 use std::sync::LazyLock;
 

@@ -20,8 +20,11 @@ use crate::{
     zstd_frame,
 };
 
+mod reseal;
 #[cfg(test)]
 mod tests;
+
+pub use reseal::{StoredFrame, unseal_frame};
 
 const WHAT: &str = "frame";
 
@@ -343,7 +346,6 @@ impl PlainFrame {
         compressor: &mut Compressor,
         random: [u8; 24],
     ) -> Result<SealedFrame, FormatError> {
-        let epoch = keys.epoch();
         let (codec, stored) = compressor.compress(&self.bytes)?;
         let entry = FrameEntry {
             sealed_bytes: u32_length(stored.len() + SEALED_OVERHEAD)?,
@@ -351,10 +353,7 @@ impl PlainFrame {
             codec,
             chunks: self.chunks.clone(),
         };
-        let bytes = envelope::seal(keys, &entry.header(self.class, epoch, keys), stored, random)?;
-        let mut line = Vec::with_capacity(16 + entry.chunks.len() * (CHUNK_BYTES_MIN + 2));
-        entry.put(&mut line);
-        Ok(SealedFrame { class: self.class, epoch, entry, line, bytes })
+        SealedFrame::new(self.class, entry, stored, keys, random)
     }
 }
 
@@ -376,6 +375,21 @@ impl fmt::Debug for SealedFrame {
 }
 
 impl SealedFrame {
+    /// Seals `stored` under the newest key.
+    fn new(
+        class: Class,
+        entry: FrameEntry,
+        stored: &[u8],
+        keys: &Keyring,
+        random: [u8; 24],
+    ) -> Result<Self, FormatError> {
+        let epoch = keys.epoch();
+        let bytes = envelope::seal(keys, &entry.header(class, epoch, keys), stored, random)?;
+        let mut line = Vec::with_capacity(16 + entry.chunks.len() * (CHUNK_BYTES_MIN + 2));
+        entry.put(&mut line);
+        Ok(Self { class, epoch, entry, line, bytes })
+    }
+
     /// The class of all its chunks.
     pub fn class(&self) -> Class {
         self.class
@@ -441,7 +455,7 @@ impl SealedFrame {
     }
 }
 
-/// A sealed frame that was opened again and is what was sealed. Only [`SealedFrame::check`] makes one.
+/// A sealed frame that was opened again and is what was sealed. Only [`SealedFrame::check`] and [`StoredFrame::reseal`] make one.
 #[derive(Debug)]
 pub struct CheckedFrame(SealedFrame);
 
@@ -484,7 +498,7 @@ pub fn open_frame(
 
 /// As [`open_frame`], into a buffer from [`OpenFrame::into_buffer`].
 pub fn open_frame_into(
-    mut buffer: Vec<u8>,
+    buffer: Vec<u8>,
     class: Class,
     epoch: u32,
     entry: &FrameEntry,
@@ -492,22 +506,7 @@ pub fn open_frame_into(
     keys: &Keyring,
     decompressor: &mut Decompressor,
 ) -> Result<OpenFrame, FormatError> {
-    entry.check()?;
-    if sealed.len() != to_usize(entry.sealed_bytes) {
-        return Err(FormatError::damaged(WHAT, "sealed length", sealed.len(), entry.sealed_bytes));
-    }
-    let stored = envelope::open_in_place(keys, &entry.header(class, epoch, keys), sealed)?;
-    match entry.codec {
-        Codec::Stored => {
-            buffer.clear();
-            buffer.extend_from_slice(stored);
-        }
-        Codec::Zstd => decompress(&mut decompressor.zstd, stored, to_usize(entry.plain_bytes), &mut buffer)?,
-    }
-    if buffer.len() != to_usize(entry.plain_bytes) {
-        return Err(FormatError::damaged(WHAT, "plain length", buffer.len(), entry.plain_bytes));
-    }
-    Ok(OpenFrame { class, bytes: buffer, places: entry.places() })
+    unseal_frame(class, epoch, entry, sealed, keys)?.decompress(buffer, decompressor)
 }
 
 impl OpenFrame {

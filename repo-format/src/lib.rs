@@ -58,7 +58,7 @@ pub use envelope::SEALED_OVERHEAD;
 pub use error::{ErrorKind, FormatError};
 pub use frame::{
     CheckedFrame, Codec, Compression, Compressor, Decompressor, FRAME_BYTES_MAX, FrameBuilder, FrameEntry, OpenFrame,
-    PlainFrame, SealedFrame, open_frame, open_frame_into,
+    PlainFrame, SealedFrame, StoredFrame, open_frame, open_frame_into, unseal_frame,
 };
 pub use ids::{AttemptId, ChunkId, Digest, IdTextError, PackName, RepositoryId, Salt, SessionId, SlotId};
 pub use key_slot::{KdfCost, KeySlot, NewSlot, SLOT_BYTES, SLOT_LABEL_BYTES_MAX, SlotKind, SlotSecret};

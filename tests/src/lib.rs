@@ -10,6 +10,7 @@ mod run;
 mod site;
 mod vcenter;
 mod vddk;
+mod vsphere_checks;
 mod vsphere_site;
 
 pub use disk_image::{disk, is_same, occupied_bytes, random, write_full, write_random_file, write_sparse};
@@ -17,7 +18,8 @@ pub use engine_side::{back_up, open_for_reading, open_for_writing};
 pub use nbd_peers::{Peer, Serving, certificates, fingerprint, has_program, outcome, succeeds};
 pub use program::{full_run, program};
 pub use run::Run;
-pub use site::{PASSWORD, Running, Site, in_namespace};
+pub use site::{PASSWORD, Running, Site, files_below, in_namespace};
 pub use vcenter::Vcenter;
 pub use vddk::{Like, StandIn};
+pub use vsphere_checks::KnownVm;
 pub use vsphere_site::VsphereSite;

@@ -165,6 +165,13 @@ impl Default for Site {
     }
 }
 
+/// Every file below a folder; none if there is no such folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.into_iter().flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
 /// A run that goes on.
 pub struct Running {
     child: Child,

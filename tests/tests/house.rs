@@ -18,7 +18,7 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("argon2", &["repo-format/src/key_slot"]),
     ("crossbeam_channel", &["engine/src/pipeline/", "engine/src/pack_sink.rs"]),
     ("reed_solomon_simd", &["repo-format/src/pack/parity.rs"]),
-    ("rayon", &["engine/src/pipeline/", "engine/src/pack_sink.rs"]),
+    ("rayon", &["engine/src/pipeline/", "engine/src/pack_sink.rs", "repo-format/src/key_slot/kdf.rs"]),
     ("redb", &["engine/src/catalog"]),
     ("memmap2", &["engine/src/index/"]),
     ("rustls", &["engine/src/nbd/", "vsphere/src/soap/"]),

@@ -199,7 +199,8 @@ fn older_libraries_are_read_whole() {
 fn what_is_written_is_in_the_file_and_hotadd_is_cleaned_up_after() {
     let stand_in = StandIn::install("mode = \"hotadd\"\n");
     write_sparse(&stand_in.disk("disk0"), &vec![0; 4 * MIB]);
-    let vm = VddkVm::start("web01", launch(&stand_in), access(Access::Write)).unwrap();
+    let access = VmAccess { snapshot: Some("snapshot-9".to_owned()), ..access(Access::Write) };
+    let vm = VddkVm::start("web01", launch(&stand_in), access).unwrap();
     let place = DiskPlace { allowed: "hotadd,nbdssl".parse().unwrap(), ..place("disk0") };
     let target = vm.open_new(&place).unwrap();
     assert_eq!(target.set_len(4 * MIB as u64).unwrap(), Start::Zeros);

@@ -1,7 +1,7 @@
 //! VMs of a vCenter, encrypted ones included, become restore points; nothing is left behind in the vCenter.
 
 use serde_json::{Value, json};
-use strongroom_tests::{VsphereSite, is_same};
+use strongroom_tests::{VsphereSite, files_below, is_same};
 
 /// Backs up one VM; the run, as its result tells it.
 #[track_caller]
@@ -217,10 +217,4 @@ fn the_vcenter_password_is_in_no_output_and_no_folder() {
             assert!(!holds(&bytes) && !shows_bundle, "{}", file.display());
         }
     }
-}
-
-fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.into_iter().flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }

@@ -1,5 +1,6 @@
 //! The product's vCenter client against a vCenter that is a process of its own.
 
+use repo_format::{PolicyEncrypts, StoragePolicy};
 use strongroom_tests::Vcenter;
 use vsphere::{
     ChangeBase, Credentials, ENCRYPTED_NBDSSL_VM, FullReadReason, LoginError, POLICY_ROOT, Password, Policies,
@@ -82,7 +83,8 @@ fn policies_rights_keys_and_nvram_are_asked_for() {
     let all = policies.all().unwrap();
     let home = policies.associated(&PolicyOf::Home { vm: &enc.vm }).unwrap();
     let policy = all.iter().find(|policy| home.contains(&policy.id)).unwrap();
-    assert!(policy.encrypts && all.iter().any(|policy| !policy.encrypts), "{all:?}");
+    let encrypts = |policy: &StoragePolicy| policy.encrypts == PolicyEncrypts::Yes;
+    assert!(encrypts(policy) && all.iter().any(|policy| !encrypts(policy)), "{all:?}");
     assert_eq!(policies.associated(&PolicyOf::Disk { vm: &enc.vm, key: 2000 }).unwrap(), home);
 
     let root = session.content().root_folder.clone();

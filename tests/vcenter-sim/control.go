@@ -32,9 +32,17 @@ func (s *sim) front(control bool) http.Handler {
 
 // control answers POST /ctl/NAME?ARGUMENTS with JSON; an argument that is wrong is 400 and says so.
 func (s *sim) control(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	result, err := s.command(strings.TrimPrefix(r.URL.Path, "/ctl/"), r.URL.Query())
-	s.mu.Unlock()
+	name := strings.TrimPrefix(r.URL.Path, "/ctl/")
+	var result interface{}
+	var err error
+	switch name {
+	case "hold", "held", "release":
+		result, err = s.holds.command(name, r.URL.Query())
+	default:
+		s.mu.Lock()
+		result, err = s.command(name, r.URL.Query())
+		s.mu.Unlock()
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
@@ -134,6 +142,9 @@ func (s *sim) command(name string, q url.Values) (interface{}, error) {
 		}
 		s.plans = append(s.plans, &scheduled{method: q.Get("method"), left: count(q), then: q.Get("then")})
 		return nil, nil
+	case "restart":
+		s.restart(time.Duration(number(q.Get("ms"))) * time.Millisecond)
+		return nil, nil
 	case "expire":
 		s.sessions.live = map[string]*session{}
 		return nil, nil
@@ -148,6 +159,7 @@ func (s *sim) command(name string, q url.Values) (interface{}, error) {
 	case "state":
 		return s.state(), nil
 	case "clean":
+		_, _ = s.holds.command("release", nil)
 		s.faults.mu.Lock()
 		s.faults.list, s.faults.http, s.faults.slow = nil, nil, nil
 		s.faults.mu.Unlock()

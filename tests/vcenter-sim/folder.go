@@ -25,10 +25,14 @@ func (s *sim) folder(w http.ResponseWriter, r *http.Request) {
 	if outcome == faultTaken {
 		return
 	}
+	if !s.holds.pass(r, r.Method, "before") {
+		reset(w)
+		return
+	}
 	s.mu.Lock()
 	status, body := s.file(r, content)
 	s.mu.Unlock()
-	if outcome == faultLoses {
+	if outcome == faultLoses || !s.holds.pass(r, r.Method, "after") {
 		reset(w)
 		return
 	}

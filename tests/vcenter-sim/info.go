@@ -67,7 +67,7 @@ func (s *sim) info(vm *simulator.VirtualMachine, _ url.Values) (interface{}, err
 	}, nil
 }
 
-// state is what a cleanup has to leave as it was: VMs, their snapshots, files and flags.
+// state is what a cleanup has to leave as it was: VMs, their snapshots, files and flags, and what else lies in the datastores.
 func (s *sim) state() interface{} {
 	vms := map[string]interface{}{}
 	for _, entity := range simulator.Map.All("VirtualMachine") {
@@ -91,5 +91,13 @@ func (s *sim) state() interface{} {
 			"change_tracking": vm.Config.ChangeTrackingEnabled != nil && *vm.Config.ChangeTrackingEnabled,
 		}
 	}
-	return map[string]interface{}{"vms": vms}
+	folders := map[string][]string{}
+	for name, root := range s.place.datastores {
+		folders[name] = []string{}
+		entries, _ := os.ReadDir(root)
+		for _, entry := range entries {
+			folders[name] = append(folders[name], entry.Name())
+		}
+	}
+	return map[string]interface{}{"vms": vms, "folders": folders}
 }

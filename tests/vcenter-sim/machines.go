@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -28,7 +29,7 @@ func vmOf(ref types.ManagedObjectReference) *simulator.VirtualMachine {
 func (s *sim) machine(vm *simulator.VirtualMachine) *machine {
 	m, ok := s.machines[vm.Self.Value]
 	if !ok {
-		m = &machine{diskPolicies: map[int32]string{}, tracks: map[int32]*track{}, stateFiles: map[string]string{}}
+		m = &machine{diskPolicies: map[int32]string{}, tracks: map[int32]*track{}, stateFiles: map[string]string{}, frozenAt: map[string]time.Time{}}
 		s.machines[vm.Self.Value] = m
 	}
 	return m

@@ -76,7 +76,7 @@ func run(o options) error {
 		return err
 	}
 
-	secure, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}})
+	secure, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -84,8 +84,10 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	go serve(secure, s.front(false))
-	go serve(plain, s.front(true))
+	settings := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	open := func(listener net.Listener) *http.Server { return serve(tls.NewListener(listener, settings), s.front(false)) }
+	s.door = door{address: secure.Addr().String(), open: open, server: open(secure)}
+	serve(plain, s.front(true))
 
 	leaf := certificate.Certificate[0]
 	ready := map[string]interface{}{
@@ -110,9 +112,10 @@ func run(o options) error {
 	return err
 }
 
-func serve(listener net.Listener, handler http.Handler) {
+func serve(listener net.Listener, handler http.Handler) *http.Server {
 	server := &http.Server{Handler: handler, ErrorLog: log.New(log.Writer(), "", 0)}
-	_ = server.Serve(listener)
+	go func() { _ = server.Serve(listener) }()
+	return server
 }
 
 func port(listener net.Listener) int { return listener.Addr().(*net.TCPAddr).Port }

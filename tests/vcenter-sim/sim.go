@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/simulator/vpx"
@@ -26,6 +27,9 @@ type sim struct {
 	stock   http.Handler
 	methods map[string]method
 
+	// Has a lock of its own: whoever waits must not stop the others.
+	holds holds
+
 	mu       sync.Mutex
 	place    place
 	sessions sessions
@@ -36,6 +40,7 @@ type sim struct {
 	faults   faults
 	calls    []string
 	plans    []*scheduled
+	door     door
 	minted   int
 }
 
@@ -51,6 +56,8 @@ type machine struct {
 	hidden       []string
 	// Snapshot to the file of its state.
 	stateFiles map[string]string
+	// A disk file below a snapshot to when it was last written.
+	frozenAt map[string]time.Time
 }
 
 // place is the inventory that VMs are made in.

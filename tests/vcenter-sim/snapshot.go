@@ -115,10 +115,21 @@ func (s *sim) branch(vm *simulator.VirtualMachine) error {
 		if err := sparseCopy(s.local(old.FileName), s.local(name)); err != nil {
 			return err
 		}
+		if about, err := os.Stat(s.local(old.FileName)); err == nil {
+			s.machine(vm).frozenAt[old.FileName] = about.ModTime()
+		}
 		backing.FileName = name
 		backing.Parent = &old
 	}
 	return nil
+}
+
+// writtenBelow tells whether somebody has written to a frozen file while the VM was off: as HotAdd does, under a snapshot whose
+// delta is empty. Then what stands below is the disk, and the delta has nothing to add.
+func (s *sim) writtenBelow(vm *simulator.VirtualMachine, frozen string) bool {
+	about, err := os.Stat(s.local(frozen))
+	at, known := s.machine(vm).frozenAt[frozen]
+	return err == nil && known && !about.ModTime().Equal(at) && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff
 }
 
 func independent(backing *types.VirtualDiskFlatVer2BackingInfo) bool {
@@ -174,7 +185,8 @@ func (s *sim) removeOne(request *types.RemoveSnapshot_Task) types.BaseMethodFaul
 	return nil
 }
 
-// foldBack gives the only child of a frozen file its name: the child holds the whole content already.
+// foldBack gives the only child of a frozen file its name: the child holds the whole content already, unless the file below it
+// was written to.
 // With several children (after a revert) the file stays, as a parent must.
 func (s *sim) foldBack(vm *simulator.VirtualMachine, frozen string) {
 	configs := []*types.VirtualMachineConfigInfo{vm.Config}
@@ -203,7 +215,9 @@ func (s *sim) foldBack(vm *simulator.VirtualMachine, frozen string) {
 		return
 	}
 	for child := range children {
-		if os.Rename(s.local(child), s.local(frozen)) != nil {
+		if s.writtenBelow(vm, frozen) {
+			_ = os.Remove(s.local(child))
+		} else if os.Rename(s.local(child), s.local(frozen)) != nil {
 			return
 		}
 		for _, config := range configs {

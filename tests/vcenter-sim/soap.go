@@ -12,12 +12,16 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
 )
 
 var background = context.Background()
+
+// Ended tasks that an object still lists.
+const recentTasks = 3
 
 // call is one SOAP request.
 type call struct {
@@ -99,8 +103,12 @@ func (s *sim) soap(w http.ResponseWriter, r *http.Request) {
 	if before == faultTaken {
 		return
 	}
+	if !s.holds.pass(r, c.name, "before") {
+		reset(w)
+		return
+	}
 	answer := s.answer(c, parsed.Header.Cookie, typeFunc)
-	if before == faultLoses {
+	if before == faultLoses || !s.holds.pass(r, c.name, "after") {
 		reset(w)
 		return
 	}
@@ -192,8 +200,30 @@ func (s *sim) task(c *call, work func() (types.AnyType, types.BaseMethodFault)) 
 		run()
 	}
 	ref := task.Self
+	recent(c.this, ref)
 	return &reply{bytes: []byte(fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>
 <soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body><%sResponse xmlns="urn:vim25"><returnval type="Task">%s</returnval></%sResponse></soapenv:Body></soapenv:Envelope>`, c.name, ref.Value, c.name))}
+}
+
+// recent lists a task with what it is done to, as vCenter does: the last ones, and all that go on.
+func recent(this, task types.ManagedObjectReference) {
+	if snapshot := snapshotOf(this); snapshot != nil {
+		this = snapshot.Vm
+	}
+	found, ok := simulator.Map.Get(this).(mo.Entity)
+	if !ok {
+		return
+	}
+	entity := found.Entity()
+	var kept []types.ManagedObjectReference
+	for i, one := range entity.RecentTask {
+		known, ok := simulator.Map.Get(one).(*simulator.Task)
+		goesOn := ok && known.Info.CompleteTime == nil
+		if goesOn || i+recentTasks > len(entity.RecentTask) {
+			kept = append(kept, one)
+		}
+	}
+	entity.RecentTask = append(kept, task)
 }
 
 // finished gives the outcome of a task of the stock simulator: they have run when the call returns.

@@ -13,9 +13,6 @@ use crate::{
 
 pub use rules::{AreaCollector, AreasAnswer, ChangeBase, ChangeId, ChangeIdError, DiskNow, FullReadReason, base_for};
 
-/// What a change id stands for when there is none: everything that was ever written.
-const EVERYTHING: &str = "*";
-
 /// What is to be read of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToRead {
@@ -47,22 +44,6 @@ pub fn changed_since(
     match base_for(base, &now) {
         Ok(since) => query(session, vm, snapshot, disk, &since.to_string()),
         Err(reason) => Ok(ToRead::All(reason)),
-    }
-}
-
-/// What was ever written to a disk, for readers that cannot say which blocks are allocated.
-///
-/// Deprecated since vSphere 6.7, and never right for a disk whose tracking began after its first write: asked for only where the
-/// reader has no list of allocated blocks of its own.
-pub fn ever_written(
-    session: &Session,
-    vm: &ManagedObject,
-    snapshot: &ManagedObject,
-    disk: &ConfigDisk,
-) -> Result<ToRead, CallError> {
-    match &disk.change_id {
-        Some(_) => query(session, vm, snapshot, disk, EVERYTHING),
-        None => Ok(ToRead::All(FullReadReason::NoChangeId)),
     }
 }
 

@@ -6,14 +6,15 @@ use engine::{Kind, StateFolder};
 use repo_format::RepositoryId;
 
 use crate::{
-    inventory::list_vms,
+    calls::RETRIEVE_PROPERTIES,
+    inventory::{VmSummary, list_vms},
     journal::{Effect, Journal, JournalError, OpenEffect},
     properties::properties_of,
     recovery::RUN_OPTION,
     session::Session,
     soap::{CallError, FaultClass, ManagedObject},
-    vm_change::{destroy_vm, enable_change_tracking},
-    vm_snapshot::{SnapshotError, our_snapshots, remove_snapshot},
+    vm_change::{destroy_vm, enable_change_tracking, wait_for_vms},
+    vm_snapshot::{SnapshotError, our_snapshots, remove_snapshot, wait_for_snapshots},
 };
 
 /// Whether anything is undone.
@@ -79,7 +80,8 @@ fn undo_run(
     cleaned: &mut Cleaned,
 ) -> Result<(), CleanupError> {
     let here = session.about().instance_uuid.clone().unwrap_or_default();
-    for open in journal.open().to_vec() {
+    // The last first: a snapshot is on top of what was done before it.
+    for open in journal.open().iter().rev().cloned().collect::<Vec<_>>() {
         if open.vcenter != here {
             cleaned.left.push(format!("{} of run {}: it is in another vCenter", told(&open.effect), journal.run()));
             continue;
@@ -101,7 +103,7 @@ fn undo_run(
     Ok(())
 }
 
-/// Undoes one effect. `None`: it had not happened, or is gone already.
+/// Undoes one effect. `None`: it had not happened, is gone already, or stays.
 fn undo(session: &Session, run: &str, open: &OpenEffect, mode: CleanupMode) -> Result<Option<String>, String> {
     match &open.effect {
         // It stays on: later nights want it.
@@ -115,7 +117,13 @@ fn undo(session: &Session, run: &str, open: &OpenEffect, mode: CleanupMode) -> R
         Effect::CreateSnapshot { vm, name } | Effect::CreateWriteSnapshot { vm, name } => {
             undo_snapshot(session, &virtual_machine(vm), name, mode)
         }
-        Effect::CreateVm { folder, name } => undo_vm(session, run, open.object.as_deref(), folder, name, mode),
+        Effect::CreateVm { folder, name } => {
+            let undone = undo_vm(session, run, open.object.as_deref(), folder, name, mode)?;
+            Ok(match undone {
+                VmUndone::Nothing | VmUndone::Whole => None,
+                VmUndone::Destroyed(text) => Some(text),
+            })
+        }
     }
 }
 
@@ -125,6 +133,8 @@ fn undo_snapshot(
     name: &str,
     mode: CleanupMode,
 ) -> Result<Option<String>, String> {
+    // It may still be under way: then it comes after it was looked for.
+    wait_for_snapshots(session, vm).map_err(|error| error.to_string())?;
     let found = match our_snapshots(session, vm) {
         Ok(found) => found,
         Err(error) if is_gone(&error) => return Ok(None),
@@ -141,6 +151,16 @@ fn is_gone(error: &SnapshotError) -> bool {
     matches!(error, SnapshotError::Call(error) if error.class() == Some(FaultClass::Gone))
 }
 
+/// What became of the making of a VM.
+pub(crate) enum VmUndone {
+    /// The run has made none, or it is gone already.
+    Nothing,
+    /// It is destroyed, or would be: which.
+    Destroyed(String),
+    /// The run has finished it, and was killed before it could say so: it is the operator's.
+    Whole,
+}
+
 /// Undoes the making of a VM. It is destroyed only if it bears the mark of the run: its name alone may be somebody else's.
 pub(crate) fn undo_vm(
     session: &Session,
@@ -149,37 +169,50 @@ pub(crate) fn undo_vm(
     folder: &str,
     name: &str,
     mode: CleanupMode,
-) -> Result<Option<String>, String> {
+) -> Result<VmUndone, String> {
     let made = match object {
         Some(moref) => Some(virtual_machine(moref)),
-        None => marked_in(session, folder, name)?,
+        None => {
+            let folder = ManagedObject::new("Folder", folder);
+            // It may still be under way: then it comes after it was looked for.
+            wait_for_vms(session, &folder).map_err(|error| error.to_string())?;
+            vm_in(session, folder.moref(), name)?
+        }
     };
-    let Some(vm) = made else { return Ok(None) };
-    let properties = match properties_of(session, &vm, &["config.extraConfig"]) {
-        Ok(properties) => properties,
-        Err(error) if error.class() == Some(FaultClass::Gone) => return Ok(None),
+    let Some(vm) = made else { return Ok(VmUndone::Nothing) };
+    match mark_of(session, &vm) {
+        Ok(mark) if mark == run => {}
+        // The mark goes last. One that was only found by its name and has none is somebody else's.
+        Ok(_) => return Ok(if object.is_some() { VmUndone::Whole } else { VmUndone::Nothing }),
+        Err(error) if error.class() == Some(FaultClass::Gone) => return Ok(VmUndone::Nothing),
         Err(error) => return Err(error.to_string()),
-    };
-    let options = properties.get("config.extraConfig").map_err(|error| error.to_string())?;
-    let mark = options
-        .into_iter()
-        .flat_map(|options| options.children())
-        .find(|option| option.text_at("key") == Some(RUN_OPTION));
-    if mark.and_then(|mark| mark.text_at("value")) != Some(run) {
-        return Err(format!("{} \"{name}\" does not bear the mark of the run: it was not touched", vm.moref()));
     }
     if mode == CleanupMode::Undo {
-        destroy_vm(session, &vm).map_err(|error| error.to_string())?;
+        match destroy_vm(session, &vm) {
+            Ok(()) => {}
+            Err(error) if error.class() == Some(FaultClass::Gone) => {}
+            Err(error) => return Err(error.to_string()),
+        }
     }
-    Ok(Some(format!("half-made VM \"{name}\" ({})", vm.moref())))
+    Ok(VmUndone::Destroyed(format!("half-made VM \"{name}\" ({})", vm.moref())))
+}
+
+/// The run whose mark a VM bears; empty: none.
+pub(crate) fn mark_of(session: &Session, vm: &ManagedObject) -> Result<String, CallError> {
+    let properties = properties_of(session, vm, &["config.extraConfig"])?;
+    let Ok(options) = properties.get("config.extraConfig") else {
+        return Err(session.incomplete(RETRIEVE_PROPERTIES, "config.extraConfig"));
+    };
+    let options = options.into_iter().flat_map(|options| options.children());
+    let mark =
+        options.filter(|option| option.text_at("key") == Some(RUN_OPTION)).find_map(|option| option.text_at("value"));
+    Ok(mark.unwrap_or_default().to_owned())
 }
 
 /// The VM of that name in a folder, whoever made it.
-fn marked_in(session: &Session, folder: &str, name: &str) -> Result<Option<ManagedObject>, String> {
+fn vm_in(session: &Session, folder: &str, name: &str) -> Result<Option<ManagedObject>, String> {
     let vms = list_vms(session).map_err(|error| error.to_string())?.vms;
-    let here = |vm: &crate::inventory::VmSummary| {
-        vm.name == name && vm.folder.as_ref().is_some_and(|parent| parent.moref() == folder)
-    };
+    let here = |vm: &VmSummary| vm.name == name && vm.folder.as_ref().is_some_and(|parent| parent.moref() == folder);
     Ok(vms.into_iter().find(here).map(|vm| vm.vm))
 }
 
@@ -229,7 +262,9 @@ fn virtual_machine(moref: &str) -> ManagedObject {
 fn told(effect: &Effect) -> String {
     match effect {
         Effect::EnableChangeTracking { vm } => format!("change tracking switched on of {vm}"),
-        Effect::DisableChangeTracking { vm } => format!("change tracking switched off of {vm}"),
+        Effect::DisableChangeTracking { vm } => {
+            format!("change tracking switched off of {vm}, whose disks may be restored in part: run that restore again")
+        }
         Effect::CreateSnapshot { vm, name } | Effect::CreateWriteSnapshot { vm, name } => {
             format!("snapshot \"{name}\" of {vm}")
         }

@@ -9,7 +9,7 @@ use crate::{
     properties::{Properties, PropertyError, properties_of},
     session::Session,
     soap::{CallError, Element, ManagedObject, percent_encoded},
-    task::{TaskError, run_task},
+    task::{Patience, TaskError, run_task},
 };
 
 /// Largest file that is read: an NVRAM has a few hundred KiB.
@@ -173,7 +173,7 @@ pub fn search_datastore(
         Element::text_of("datastorePath", folder.to_string()),
         Element::new("searchSpec").with_text("matchPattern", pattern),
     ];
-    let found = match run_task(session, calls::SEARCH_DATASTORE, &browser, &params, SEARCH_TIME_MAX) {
+    let found = match run_task(session, calls::SEARCH_DATASTORE, &browser, &params, Patience::begin(SEARCH_TIME_MAX)) {
         Ok(found) => found,
         Err(error) if error.fault().is_some_and(|fault| fault.fault_type() == "FileNotFound") => None,
         Err(source) => return Err(DatastoreFileError::Search { folder: folder.clone(), source }),

@@ -18,6 +18,7 @@ mod properties;
 pub mod recovery;
 mod session;
 pub mod soap;
+mod stop;
 mod task;
 #[cfg(test)]
 mod test_session;
@@ -29,7 +30,7 @@ mod vm_snapshot;
 
 pub use changed_blocks::{
     AreaCollector, AreasAnswer, ChangeBase, ChangeId, ChangeIdError, DiskNow, FullReadReason, ToRead, base_for,
-    changed_since, ever_written,
+    changed_since,
 };
 pub use cleanup::{Cleaned, CleanupError, CleanupMode, clean_up};
 pub use datastore_file::{
@@ -42,7 +43,7 @@ pub use inventory::{
 };
 pub use journal::{Effect, Intent, Journal, JournalError, OpenEffect};
 pub use key_provider::{KeyProvider, KeyStatus, key_providers, key_state, key_states, key_status};
-pub use policy::{Policies, Policy, PolicyOf};
+pub use policy::{Policies, PolicyOf};
 pub use privilege::{
     BACKUP_ROOT, BACKUP_VM, ENCRYPTED_HOTADD_VM, ENCRYPTED_NBDSSL_VM, HOTADD_DATASTORE, HOTADD_PROXY,
     KEY_PROVIDERS_ROOT, MissingPrivilege, NVRAM_DATASTORE, Needed, POLICY_ROOT, PrivilegeCheck, RESTORE_DATASTORE,
@@ -51,8 +52,11 @@ pub use privilege::{
 };
 pub use properties::{Properties, PropertyError, Wanted, properties_of};
 pub use session::{About, Credentials, LoginError, Password, ServiceContent, Session, SessionPace};
+pub use stop::Stop;
 pub use task::TaskError;
-pub use vm_change::{VmPlace, create_vm, destroy_vm, enable_change_tracking, power_on_vm, reconfigure_vm};
+pub use vm_change::{
+    VmPlace, create_vm, destroy_vm, disable_change_tracking, enable_change_tracking, power_on_vm, reconfigure_vm,
+};
 pub use vm_snapshot::{
     OurSnapshot, Quiesce, Removed, SnapshotError, SnapshotTag, create_snapshot, our_snapshots, remove_snapshot,
     snapshot_config,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use repo_format::{PolicyEncrypts, StoragePolicy};
+
 use crate::{
     calls,
     session::Session,
@@ -12,17 +14,6 @@ use crate::{
 const ENCRYPTION: &str = "vmwarevmcrypt";
 /// The namespace of capabilities that stand for a policy of their own: their id is its id.
 const DATA_SERVICE: &str = "com.vmware.storageprofile.dataservice";
-
-/// A storage policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Whether what it is applied to is encrypted. Not known counts as no.
-    pub encrypts: bool,
-}
 
 /// What a policy is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +67,8 @@ impl<'s> Policies<'s> {
         Ok(answer.values().filter_map(|id| id.text_at("uniqueId")).map(str::to_owned).collect())
     }
 
-    /// All policies that can be given to a VM or a disk.
-    pub fn all(&self) -> Result<Vec<Policy>, CallError> {
+    /// All policies that can be given to a VM or a disk. One of which it is not known that it encrypts counts as one that does not.
+    pub fn all(&self) -> Result<Vec<StoragePolicy>, CallError> {
         let resource = Element::new("resourceType").with_text("resourceType", "STORAGE");
         let params = [resource, Element::text_of("profileCategory", "REQUIREMENT")];
         let answer = self.session.call(calls::PBM_QUERY_PROFILE, &self.manager, &params)?;
@@ -89,10 +80,10 @@ impl<'s> Policies<'s> {
         let mut known: BTreeMap<String, Profile> =
             profiles.iter().map(|profile| (profile.id.clone(), profile.clone())).collect();
         self.add_data_services(&mut known);
-        let policy = |profile: &Profile| Policy {
+        let policy = |profile: &Profile| StoragePolicy {
             id: profile.id.clone(),
             name: profile.name.clone(),
-            encrypts: encrypts(profile, &known),
+            encrypts: if encrypts(profile, &known) { PolicyEncrypts::Yes } else { PolicyEncrypts::No },
         };
         Ok(profiles.iter().map(policy).collect())
     }
@@ -213,7 +204,8 @@ mod tests {
             _ => Reply::fault("InvalidArgument", "no such profile"),
         });
         let all = Policies::of(&session).unwrap().all().unwrap();
-        let encrypting: Vec<_> = all.iter().map(|policy| (policy.id.as_str(), policy.encrypts)).collect();
+        let encrypting: Vec<_> =
+            all.iter().map(|policy| (policy.id.as_str(), policy.encrypts == PolicyEncrypts::Yes)).collect();
         assert_eq!(
             encrypting,
             [("crypt", true), ("by-service", true), ("plain", false), ("circle", false), ("broken", false)]

@@ -16,6 +16,7 @@ use crate::{
         Answer, CallError, Certificate, Client, Element, Endpoint, FaultClass, ManagedObject, Method, Thumbprint,
         TransportError,
     },
+    stop::Stop,
 };
 
 /// A password: wiped when dropped, never shown.
@@ -89,7 +90,15 @@ pub enum LoginError {
         /// The type of the fault.
         fault: String,
     },
-    /// There is a server, and it is none of VMware's, or too old or too new to be understood.
+    /// It does not know the oldest version that is spoken here.
+    #[error("vcenter {server} is older than 6.5, with which VM encryption begins: it is not supported ({fault})")]
+    TooOld {
+        /// The server.
+        server: Endpoint,
+        /// What it says.
+        fault: String,
+    },
+    /// There is a server, and it is none of VMware's, or too new to be understood.
     #[error("{server} does not answer as a vCenter does: {what}")]
     NoVcenter {
         /// The server.
@@ -107,7 +116,7 @@ impl LoginError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Refused { .. } => Kind::Failed,
-            Self::NoVcenter { .. } => Kind::Invalid,
+            Self::TooOld { .. } | Self::NoVcenter { .. } => Kind::Invalid,
             Self::Call(error) => error.kind(),
         }
     }
@@ -171,6 +180,7 @@ pub struct ServiceContent {
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
+    stop: Stop,
     /// The keep-alive thread ends when this does.
     _alive: mpsc::Sender<()>,
 }
@@ -213,7 +223,18 @@ impl Session {
         let (_alive, ended) = mpsc::channel();
         let weak = Arc::downgrade(&shared);
         thread::spawn(move || keep_alive(&weak, &ended, pace.keep_alive_every));
-        Ok(Self { shared, _alive })
+        Ok(Self { shared, stop: Stop::default(), _alive })
+    }
+
+    /// Waits of this session end early when `stop` says so.
+    #[must_use]
+    pub fn stopping(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Makes a call.
@@ -380,9 +401,20 @@ fn log_in(client: &Client, manager: &ManagedObject, credentials: &Credentials) -
     key.map(str::to_owned).ok_or(LoginError::NoVcenter { server: server(), what: "the session has no key" })
 }
 
+/// The first call is made in the oldest version that is spoken here: whoever does not know that one is older.
+fn too_old(client: &Client, error: CallError) -> LoginError {
+    match &error {
+        CallError::Fault { fault, .. } if fault.message().contains("Unsupported version URI") => {
+            LoginError::TooOld { server: client.endpoint().clone(), fault: fault.message().to_owned() }
+        }
+        _ => error.into(),
+    }
+}
+
 fn service_content(client: &Client) -> Result<ServiceContent, LoginError> {
     let missing = |what| LoginError::NoVcenter { server: client.endpoint().clone(), what };
-    let answer = client.call(calls::RETRIEVE_SERVICE_CONTENT, &service_instance(), &[])?;
+    let answer = client.call(calls::RETRIEVE_SERVICE_CONTENT, &service_instance(), &[]);
+    let answer = answer.map_err(|error| too_old(client, error))?;
     let content = answer.value().ok_or(missing("no service content"))?;
     let object = |name: &'static str| content.child(name).and_then(ManagedObject::of).ok_or(missing(name));
     let about = content.child("about").ok_or(missing("about"))?;

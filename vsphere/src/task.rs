@@ -16,6 +16,9 @@ use crate::{
 /// A server that cannot be asked about a task is asked on for so long: it may only be restarting.
 const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// Whoever wants the run to end waits for so long for what undoes or ends something.
+const AFTER_STOP_MAX: Duration = Duration::from_secs(30);
+
 /// At most between two tries at something that is busy.
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -47,6 +50,16 @@ pub enum TaskError {
         /// How long was waited.
         limit: Duration,
     },
+    /// Somebody wanted the run to end.
+    #[error("{method} on {on}: interrupted, {}", went_on(task.as_ref()))]
+    Interrupted {
+        /// What was asked for.
+        method: &'static str,
+        /// On what.
+        on: ManagedObject,
+        /// The task, which goes on; `None`: none was begun.
+        task: Option<ManagedObject>,
+    },
     /// Its state cannot be read.
     #[error("{method}: {source}")]
     Property {
@@ -57,6 +70,13 @@ pub enum TaskError {
     },
 }
 
+fn went_on(task: Option<&ManagedObject>) -> String {
+    match task {
+        Some(task) => format!("and vCenter goes on with {task}"),
+        None => "nothing was begun".to_owned(),
+    }
+}
+
 impl TaskError {
     /// How to react.
     pub fn kind(&self) -> Kind {
@@ -64,6 +84,7 @@ impl TaskError {
             Self::Call(error) => error.kind(),
             Self::Fault { fault, .. } => fault.kind(),
             Self::TooSlow { .. } => Kind::Unavailable,
+            Self::Interrupted { .. } => Kind::Interrupted,
             Self::Property { source, .. } => source.kind(),
         }
     }
@@ -73,7 +94,7 @@ impl TaskError {
         match self {
             Self::Call(error) => error.fault(),
             Self::Fault { fault, .. } => Some(fault),
-            Self::TooSlow { .. } | Self::Property { .. } => None,
+            Self::TooSlow { .. } | Self::Interrupted { .. } | Self::Property { .. } => None,
         }
     }
 
@@ -87,12 +108,66 @@ impl TaskError {
         match self {
             Self::Call(error) => error.may_have_happened(),
             Self::Fault { .. } => false,
+            Self::Interrupted { task, .. } => task.is_some(),
             Self::TooSlow { .. } | Self::Property { .. } => true,
         }
     }
 }
 
-/// Begins a task and waits at most `limit` for its end; its result, if it has one.
+/// How long a task is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    limit: Duration,
+    after_stop: Duration,
+}
+
+impl Patience {
+    /// For what may as well not be: once somebody wants the run to end it is not begun, and no longer waited for.
+    pub(crate) const fn begin(limit: Duration) -> Self {
+        Self { limit, after_stop: Duration::ZERO }
+    }
+
+    /// For what undoes or ends something: whoever wants the run to end waits for it a little.
+    pub(crate) const fn finish(limit: Duration) -> Self {
+        Self { limit, after_stop: AFTER_STOP_MAX }
+    }
+}
+
+/// One wait.
+struct Waiting<'s> {
+    session: &'s Session,
+    patience: Patience,
+    begun: Instant,
+    stop_seen: Option<Instant>,
+}
+
+impl<'s> Waiting<'s> {
+    fn begin(session: &'s Session, patience: Patience) -> Self {
+        Self { session, patience, begun: Instant::now(), stop_seen: None }
+    }
+
+    /// Whether somebody wanted the run to end, and long enough ago.
+    fn is_stopped(&mut self) -> bool {
+        if self.stop_seen.is_none() && self.session.stop().is_asked() {
+            self.stop_seen = Some(Instant::now());
+        }
+        self.stop_seen.is_some_and(|seen| seen.elapsed() >= self.patience.after_stop)
+    }
+
+    fn is_over(&self) -> bool {
+        self.begun.elapsed() > self.patience.limit
+    }
+
+    fn rest(&self, pause: Duration) {
+        match self.stop_seen {
+            // It was heard: what is left of the patience is waited for as before.
+            Some(_) => thread::sleep(pause),
+            None => self.session.stop().rest(pause),
+        }
+    }
+}
+
+/// Begins a task and waits for its end; its result, if it has one.
 ///
 /// While the object is busy with something else, nothing has been done: that is waited for, as long as the session's pace says.
 pub(crate) fn run_task(
@@ -100,14 +175,20 @@ pub(crate) fn run_task(
     method: Method,
     on: &ManagedObject,
     params: &[Element],
-    limit: Duration,
+    patience: Patience,
 ) -> Result<Option<Element>, TaskError> {
-    let (begun, pace) = (Instant::now(), session.pace());
+    let pace = session.pace();
+    let mut waiting = Waiting::begin(session, patience);
     let mut pause = pace.retry_first;
     loop {
-        match run_once(session, method, on, params, limit) {
-            Err(error) if error.class() == Some(FaultClass::Busy) && begun.elapsed() + pause < pace.busy_max => {
-                thread::sleep(pause);
+        if waiting.is_stopped() {
+            return Err(TaskError::Interrupted { method: method.name(), on: on.clone(), task: None });
+        }
+        match run_once(session, method, on, params, patience) {
+            Err(error)
+                if error.class() == Some(FaultClass::Busy) && waiting.begun.elapsed() + pause < pace.busy_max =>
+            {
+                waiting.rest(pause);
                 pause = pause.saturating_mul(2).min(BUSY_PAUSE_MAX);
             }
             result => return result,
@@ -120,22 +201,23 @@ fn run_once(
     method: Method,
     on: &ManagedObject,
     params: &[Element],
-    limit: Duration,
+    patience: Patience,
 ) -> Result<Option<Element>, TaskError> {
     let task = session.call_for(method, on, params, "task")?;
     let task = ManagedObject::of(&task).ok_or_else(|| session.incomplete(method, "task"))?;
-    wait_for_task(session, method, on, &task, limit)
+    wait_for_task(session, method, on, &task, patience)
 }
 
-/// Waits at most `limit` for the end of a task.
+/// Waits for the end of a task.
 pub(crate) fn wait_for_task(
     session: &Session,
     method: Method,
     on: &ManagedObject,
     task: &ManagedObject,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<Option<Element>, TaskError> {
-    let (begun, pace) = (Instant::now(), session.pace());
+    let pace = session.pace();
+    let mut waiting = Waiting::begin(session, patience);
     let mut heard = Instant::now();
     let mut pause = pace.task_look_first;
     loop {
@@ -149,12 +231,44 @@ pub(crate) fn wait_for_task(
             }
             Err(error) => return Err(error),
         }
-        if begun.elapsed() > limit {
+        if waiting.is_over() {
+            let limit = patience.limit;
             return Err(TaskError::TooSlow { method: method.name(), on: on.clone(), task: task.clone(), limit });
         }
-        thread::sleep(pause);
+        if waiting.is_stopped() {
+            return Err(TaskError::Interrupted { method: method.name(), on: on.clone(), task: Some(task.clone()) });
+        }
+        waiting.rest(pause);
         pause = pause.saturating_mul(2).min(pace.task_look_max);
     }
+}
+
+/// Waits until no `method` is under way on an object, whoever began it: what a killed run has asked for may still come.
+///
+/// What cannot be looked at is not waited for: whoever asks looks at the object itself next.
+pub(crate) fn wait_until_idle(
+    session: &Session,
+    method: Method,
+    on: &ManagedObject,
+    patience: Patience,
+) -> Result<(), TaskError> {
+    let Ok(properties) = properties_of(session, on, &["recentTask"]) else { return Ok(()) };
+    let tasks = properties.get("recentTask").ok().flatten().map(Element::children).unwrap_or_default();
+    for task in tasks.iter().filter_map(ManagedObject::of) {
+        let Ok(info) = properties_of(session, &task, &["info.descriptionId", "info.state"]) else { continue };
+        let text = |path: &str| info.text(path).ok().flatten().unwrap_or_default().to_lowercase();
+        // `VirtualMachine.createSnapshot` is what CreateSnapshot_Task has begun.
+        let begun_by = method.name().trim_end_matches("_Task").to_lowercase();
+        let is_it = text("info.descriptionId").rsplit('.').next() == Some(begun_by.as_str());
+        if is_it && matches!(text("info.state").as_str(), "queued" | "running") {
+            // How it ended does not matter: whether its effect is there does.
+            let ended = wait_for_task(session, method, on, &task, patience);
+            if let Err(error @ (TaskError::TooSlow { .. } | TaskError::Interrupted { .. })) = ended {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
 
 enum State {

@@ -6,7 +6,7 @@ use crate::{
     calls,
     session::Session,
     soap::{Element, ManagedObject},
-    task::{TaskError, run_task},
+    task::{Patience, TaskError, run_task, wait_until_idle},
 };
 
 /// How long any of them may take.
@@ -18,9 +18,15 @@ pub fn enable_change_tracking(session: &Session, vm: &ManagedObject) -> Result<(
     reconfigure_vm(session, vm, spec)
 }
 
+/// Has changes not tracked any more: what was known of them is gone, and begins anew when it is switched on again.
+pub fn disable_change_tracking(session: &Session, vm: &ManagedObject) -> Result<(), TaskError> {
+    let spec = Element::new("spec").with_text("changeTrackingEnabled", "false");
+    reconfigure_vm(session, vm, spec)
+}
+
 /// Reconfigures a VM by `spec`, a `VirtualMachineConfigSpec` whose elements are in the order of the API.
 pub fn reconfigure_vm(session: &Session, vm: &ManagedObject, spec: Element) -> Result<(), TaskError> {
-    run_task(session, calls::RECONFIG_VM, vm, &[spec.renamed("spec")], CHANGE_TIME_MAX).map(|_| ())
+    run_task(session, calls::RECONFIG_VM, vm, &[spec.renamed("spec")], Patience::finish(CHANGE_TIME_MAX)).map(|_| ())
 }
 
 /// Where a new VM goes.
@@ -40,19 +46,29 @@ pub struct VmPlace {
 pub fn create_vm(session: &Session, place: &VmPlace, config: Element) -> Result<ManagedObject, TaskError> {
     let mut params = vec![config.renamed("config"), place.pool.element("pool")];
     params.extend(place.host.iter().map(|host| host.element("host")));
-    let result = run_task(session, calls::CREATE_VM, &place.folder, &params, CHANGE_TIME_MAX)?;
+    let result = run_task(session, calls::CREATE_VM, &place.folder, &params, Patience::begin(CHANGE_TIME_MAX))?;
     let vm = result.as_ref().and_then(ManagedObject::of);
     Ok(vm.ok_or_else(|| session.incomplete(calls::CREATE_VM, "VM"))?)
 }
 
+/// Waits until vCenter makes no VM in a folder: one that a killed run has asked for may still come.
+pub(crate) fn wait_for_vms(session: &Session, folder: &ManagedObject) -> Result<(), TaskError> {
+    wait_until_idle(session, calls::CREATE_VM, folder, Patience::finish(CHANGE_TIME_MAX))
+}
+
+/// Waits until a VM is not being reconfigured.
+pub(crate) fn wait_for_settings(session: &Session, vm: &ManagedObject) -> Result<(), TaskError> {
+    wait_until_idle(session, calls::RECONFIG_VM, vm, Patience::finish(CHANGE_TIME_MAX))
+}
+
 /// Powers a VM on.
 pub fn power_on_vm(session: &Session, vm: &ManagedObject) -> Result<(), TaskError> {
-    run_task(session, calls::POWER_ON_VM, vm, &[], CHANGE_TIME_MAX).map(|_| ())
+    run_task(session, calls::POWER_ON_VM, vm, &[], Patience::begin(CHANGE_TIME_MAX)).map(|_| ())
 }
 
 /// Destroys a VM and its files. Only ever one that the calling run has created.
 pub fn destroy_vm(session: &Session, vm: &ManagedObject) -> Result<(), TaskError> {
-    run_task(session, calls::DESTROY, vm, &[], CHANGE_TIME_MAX).map(|_| ())
+    run_task(session, calls::DESTROY, vm, &[], Patience::finish(CHANGE_TIME_MAX)).map(|_| ())
 }
 
 #[cfg(test)]

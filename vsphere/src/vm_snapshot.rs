@@ -1,6 +1,6 @@
 //! Snapshots of ours: made with a tag that says whose they are, found by it, removed one by one. Never anybody else's.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use engine::Kind;
 
@@ -10,7 +10,7 @@ use crate::{
     properties::{PropertyError, properties_of},
     session::Session,
     soap::{CallError, Element, Fault, FaultClass, ManagedObject},
-    task::{TaskError, run_task, wait_for_task},
+    task::{Patience, TaskError, run_task, wait_until_idle},
 };
 
 /// How long making one may take.
@@ -91,6 +91,9 @@ pub enum SnapshotError {
     /// It was asked for, the answer was lost, and there is none: it may still come.
     #[error("nobody knows whether the snapshot was made ({0}); if it appears: strongroom vsphere cleanup")]
     Lost(TaskError),
+    /// Somebody wanted the run to end before it was asked for.
+    #[error("interrupted before a snapshot was made")]
+    Interrupted,
     /// It could not be removed.
     #[error("snapshot {snapshot} could not be removed ({source}); strongroom vsphere cleanup")]
     NotRemoved {
@@ -117,11 +120,16 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
+    fn of_interrupted(error: TaskError) -> Self {
+        if error.may_have_happened() { Self::Lost(error) } else { Self::Interrupted }
+    }
+
     /// How to react.
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotQuiesced(_) | Self::NotPossible(_) => Kind::Failed,
             Self::Busy(_) => Kind::Busy,
+            Self::Interrupted => Kind::Interrupted,
             Self::Lost(error) | Self::Task(error) | Self::NotRemoved { source: error, .. } => error.kind(),
             Self::NotOurs { .. } => Kind::Invalid,
             Self::Property(error) => error.kind(),
@@ -144,12 +152,13 @@ pub fn create_snapshot(
         Element::text_of("memory", "false"),
         Element::text_of("quiesce", quiesce),
     ];
-    match run_task(session, calls::CREATE_SNAPSHOT, vm, &params, CREATE_TIME_MAX) {
-        Ok(result) => {
-            let made = result.as_ref().and_then(ManagedObject::of);
-            let made = made.ok_or_else(|| session.incomplete(calls::CREATE_SNAPSHOT, "snapshot"))?;
-            Ok(made)
-        }
+    match run_task(session, calls::CREATE_SNAPSHOT, vm, &params, Patience::begin(CREATE_TIME_MAX)) {
+        Ok(result) => match result.as_ref().and_then(ManagedObject::of) {
+            Some(made) => Ok(made),
+            None => look_for(session, vm, tag, session.incomplete(calls::CREATE_SNAPSHOT, "snapshot").into()),
+        },
+        // Nobody waits for it any more: whether it comes is for the cleanup to see.
+        Err(error) if error.kind() == Kind::Interrupted => Err(SnapshotError::of_interrupted(error)),
         Err(error) if error.may_have_happened() => look_for(session, vm, tag, error),
         Err(error) => Err(match (error.class(), error.fault().cloned().map(Box::new)) {
             (Some(FaultClass::NotQuiesced), Some(fault)) => SnapshotError::NotQuiesced(fault),
@@ -169,19 +178,27 @@ fn look_for(
 ) -> Result<ManagedObject, SnapshotError> {
     let wanted = SnapshotTag::of_description(&tag.description());
     for _ in 0..LOOKS {
-        let properties = properties_of(session, vm, &["recentTask"])?;
-        let tasks = properties.get("recentTask")?.map(Element::children).unwrap_or_default();
-        for task in tasks.iter().filter_map(ManagedObject::of) {
-            // How it ended does not matter here: whether the snapshot is there does.
-            let _ = wait_for_task(session, calls::CREATE_SNAPSHOT, vm, &task, CREATE_TIME_MAX);
+        // A server that does not answer now has not said that there is none.
+        if wait_until_idle(session, calls::CREATE_SNAPSHOT, vm, Patience::begin(CREATE_TIME_MAX)).is_err() {
+            break;
         }
-        let ours = our_snapshots(session, vm)?;
-        if let Some(found) = ours.into_iter().find(|ours| Some(&ours.tag) == wanted.as_ref()) {
-            return Ok(found.snapshot);
+        match our_snapshots(session, vm).map(|ours| ours.into_iter().find(|ours| Some(&ours.tag) == wanted.as_ref())) {
+            Ok(Some(found)) => return Ok(found.snapshot),
+            Ok(None) => {}
+            Err(error) if error.kind() == Kind::Unavailable => {}
+            Err(_) => break,
         }
-        thread::sleep(session.pace().task_look_max);
+        if session.stop().is_asked() {
+            break;
+        }
+        session.stop().rest(session.pace().task_look_max);
     }
     Err(SnapshotError::Lost(lost))
+}
+
+/// Waits until vCenter makes no snapshot of a VM: one that a killed run has asked for may still come.
+pub(crate) fn wait_for_snapshots(session: &Session, vm: &ManagedObject) -> Result<(), TaskError> {
+    wait_until_idle(session, calls::CREATE_SNAPSHOT, vm, Patience::finish(CREATE_TIME_MAX))
 }
 
 /// The configuration that a snapshot has kept: file names, change ids and keys of disks come from here, never from the VM.
@@ -230,12 +247,12 @@ pub fn remove_snapshot(
         Some(_) => return Err(SnapshotError::NotOurs { snapshot: snapshot.clone() }),
     }
     let params = [Element::text_of("removeChildren", "false"), Element::text_of("consolidate", "true")];
-    match run_task(session, calls::REMOVE_SNAPSHOT, snapshot, &params, REMOVE_TIME_MAX) {
+    match run_task(session, calls::REMOVE_SNAPSHOT, snapshot, &params, Patience::finish(REMOVE_TIME_MAX)) {
         Ok(_) => Ok(Removed::Now),
         Err(error) if error.class() == Some(FaultClass::Gone) => Ok(Removed::Before),
         Err(source) => {
             // The answer alone may have been lost.
-            if source.may_have_happened() && whose(session, vm, snapshot)?.is_none() {
+            if source.may_have_happened() && whose(session, vm, snapshot).is_ok_and(|found| found.is_none()) {
                 return Ok(Removed::Now);
             }
             let snapshot = format!("\"{}\" ({})", tag.name(), snapshot.moref());

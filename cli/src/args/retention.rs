@@ -34,12 +34,15 @@ pub struct ForgetArgs {
     /// Why, for the log
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Give the space back at once, as strongroom prune does
+    /// Give the space back in the same run, as strongroom prune does
     #[arg(long)]
     pub prune: bool,
     /// Show what would go and what stays, and why; change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// How to prune.
+    #[command(flatten, next_help_heading = "With --prune")]
+    pub pruning: PruneOptionArgs,
 }
 
 /// What stays of each VM.
@@ -161,21 +164,49 @@ pub struct ReleaseArgs {
     pub selectors: Vec<String>,
 }
 
-/// `strongroom prune`
-#[derive(Debug, Args)]
-pub struct PruneArgs {
-    /// Rewrite packs of which less than this share is needed
-    #[arg(long, value_name = "N%", default_value = "50%")]
-    pub repack_below: Percent,
+/// How to prune: the options of `strongroom prune`, and of `forget --prune`.
+#[derive(Clone, Debug, Args)]
+pub struct PruneOptionArgs {
+    /// Rewrite packs of which less than this share is needed [default: 50%]
+    #[arg(long, value_name = "N%")]
+    pub repack_below: Option<Percent>,
     /// Rewrite at most so much
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     pub max_repack: Option<u64>,
-    /// Time between giving a pack up and removing it: a courtesy to restores under way
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = units::parse_duration_ms)]
-    pub grace: u64,
-    /// zstd level of what is rewritten, or none
-    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = units::parse_compression, allow_hyphen_values = true)]
-    pub compression: repo_format::Compression,
+    /// Time between giving a pack up and removing it: a courtesy to restores under way [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration_ms)]
+    pub grace: Option<u64>,
+    /// zstd level of what is rewritten, or none [default: 3]
+    #[arg(long, value_name = "LEVEL", value_parser = units::parse_compression, allow_hyphen_values = true)]
+    pub compression: Option<repo_format::Compression>,
+}
+
+impl PruneOptionArgs {
+    /// Whether any is given.
+    pub fn are_given(&self) -> bool {
+        let Self { repack_below, max_repack, grace, compression } = self;
+        repack_below.is_some() || max_repack.is_some() || grace.is_some() || compression.is_some()
+    }
+
+    /// For the engine, with its defaults for what is not given.
+    pub fn options(&self, threads: usize) -> engine::PruneOptions {
+        let default = engine::PruneOptions::default();
+        engine::PruneOptions {
+            repack_below_percent: self.repack_below.map_or(default.repack_below_percent, |percent| percent.0),
+            max_repack_bytes: self.max_repack.or(default.max_repack_bytes),
+            grace_ms: self.grace.unwrap_or(default.grace_ms),
+            compression: self.compression.unwrap_or(default.compression),
+            threads,
+        }
+    }
+}
+
+/// `strongroom prune`
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// How to prune.
+    #[command(flatten)]
+    pub pruning: PruneOptionArgs,
     /// Show the plan, change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

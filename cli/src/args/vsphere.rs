@@ -123,6 +123,9 @@ pub struct DoctorArgs {
     /// VMs to check [default: all]
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
+    /// How quiet a backup would make guests for the snapshot
+    #[arg(long, value_name = "HOW", default_value = "file-system")]
+    pub quiesce: QuiesceChoice,
     /// Check every restore point of the repository against the keys and policies of today
     #[arg(long, conflicts_with = "vms")]
     pub points: bool,
@@ -175,6 +178,12 @@ pub struct VsphereBackupArgs {
     /// Fail rather than back up a guest that could not be made quiet
     #[arg(long)]
     pub require_quiesce: bool,
+    /// Give a backup up whose snapshot is older than this
+    #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = units::parse_duration_ms)]
+    pub snapshot_age_max: u64,
+    /// Give a backup up, or do not begin it, when a datastore of the VM has less than this free
+    #[arg(long, value_name = "N%", default_value = "5%", value_parser = units::parse_percent)]
+    pub datastore_free_min: u8,
     /// Leave change tracking off where it is off: every night reads the whole disk
     #[arg(long)]
     pub no_enable_cbt: bool,
@@ -224,6 +233,9 @@ pub struct WishArgs {
     /// The key provider is called otherwise here
     #[arg(long, value_name = "OLD=NEW")]
     pub key_provider: Vec<String>,
+    /// The network is called otherwise here
+    #[arg(long, value_name = "OLD=NEW")]
+    pub network: Vec<String>,
     /// What may be lost, by name: nvram, vtpm, encryption
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
@@ -283,6 +295,10 @@ pub struct VsphereRestoreArgs {
     /// The newest point of this time or before
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// Change the disks of the VM that is there, powered off, to what they were; write only what differs
+    #[arg(long, conflicts_with_all = ["name", "folder", "pool", "datastore", "map", "network", "storage_policy",
+        "key_provider", "allow_unbootable", "power_on", "vm_encryption"])]
+    pub in_place: bool,
     /// Power the VM on when it is whole
     #[arg(long)]
     pub power_on: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use engine::{Fate, PruneOptions, Reader, VmFates};
+use engine::{Fate, Reader, VmFates};
 use repo_format::ChunkId;
 
 use super::{
@@ -64,7 +64,8 @@ pub fn run(global: &GlobalArgs, args: &ForgetArgs) -> Result<Done, Failure> {
         terminal::consent(global.yes, &format!("{} restore points will be forgotten: go on?", going.len()))?;
     }
     engine::forget(&mut opened.handle, &fates, args.reason.as_deref()).map_err(wrong)?;
-    let prune = args.prune.then(|| pruned(&mut opened.handle, &PruneOptions::default(), &progress, &place)).transpose();
+    let options = args.pruning.options(global.thread_count());
+    let prune = args.prune.then(|| pruned(&mut opened.handle, &options, &progress, &place)).transpose();
     warnings.extend(progress.finish());
     let line = opened.line();
     Ok(Done::with(result(false, &fates, freed, prune?)).in_repository(line).with_warnings(warnings))
@@ -77,6 +78,12 @@ fn check(args: &ForgetArgs) -> Result<(), Failure> {
     }
     if args.selectors.is_empty() && args.rules.rules(0).keep_nothing() {
         return Err(Failure::invalid("these rules keep nothing", advice));
+    }
+    if args.pruning.are_given() && !args.prune {
+        return Err(Failure::invalid(
+            "options of prune were given without --prune",
+            "add --prune, or leave them to strongroom prune",
+        ));
     }
     Ok(())
 }

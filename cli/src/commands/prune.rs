@@ -16,12 +16,7 @@ use crate::{
 
 /// Prunes, or shows the plan.
 pub fn run(global: &GlobalArgs, args: &PruneArgs) -> Result<Done, Failure> {
-    let options = PruneOptions {
-        repack_below_percent: args.repack_below.0,
-        max_repack_bytes: args.max_repack,
-        grace_ms: args.grace,
-        compression: args.compression,
-    };
+    let options = args.pruning.options(global.thread_count());
     let begun = Instant::now();
     if args.dry_run {
         let opened = opening::reader(global)?;

@@ -234,6 +234,10 @@ fn goals<'p>(
     let disks = &shown.record.disks;
     let find = |name: &str| {
         disks.iter().find(|disk| disk.name == name).ok_or_else(|| {
+            if name.to_ascii_lowercase().ends_with(".vmx") {
+                let what = "the VMX is not a restore source (VMware advises against it)";
+                return Failure::new(Exit::Invalid, what, place, "strongroom show SELECTOR --config");
+            }
             let names: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
             let what = format!("point {} has no disk {name:?}", chosen.id);
             Failure::new(Exit::Invalid, what, place, format!("its disks: {}", names.join(", ")))

@@ -41,10 +41,10 @@ pub fn run(global: &GlobalArgs, args: &VerifyArgs) -> Result<Done, Failure> {
         let report = report.map_err(|error| Failure::of(&error, error.kind(), &opened.place))?;
         return Ok(done(report, chosen.word, begun, &opened.place, warnings).in_repository(opened.line()));
     }
-    let opened = opening::reader(global)?;
+    let mut opened = opening::reader(global)?;
     let chosen = chosen(&opened, args)?;
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
-    let report = verify(&opened.handle, &chosen.options(global), &progress);
+    let report = verify(&mut opened.handle, &chosen.options(global), &progress);
     let warnings = chosen.warnings.into_iter().chain(progress.finish()).collect();
     let report = report.map_err(|error| Failure::of(&error, error.kind(), &opened.place))?;
     Ok(done(report, chosen.word, begun, &opened.place, warnings).in_repository(opened.line()))

@@ -13,8 +13,10 @@ pub struct PruneOptions {
     pub max_repack_bytes: Option<u64>,
     /// Time between Condemn and Delete: a courtesy to readers that cannot write a Pin. Safety does not rest on it.
     pub grace_ms: u64,
-    /// What new frames are compressed with.
+    /// What new frames are compressed with; frames that move whole stay as they are.
     pub compression: Compression,
+    /// Threads that move chunks.
+    pub threads: usize,
 }
 
 impl Default for PruneOptions {
@@ -24,6 +26,7 @@ impl Default for PruneOptions {
             max_repack_bytes: None,
             grace_ms: 24 * 3_600_000,
             compression: Compression::Zstd(3),
+            threads: 1,
         }
     }
 }

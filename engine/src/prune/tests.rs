@@ -32,8 +32,13 @@ use crate::{
 
 const CHUNKING: Chunking = Chunking { chunker: ChunkerKind::Block, min_log2: 12, avg_log2: 13, max_log2: 14 };
 const HOUR: u64 = 3_600_000;
-pub(super) const AT_ONCE: PruneOptions =
-    PruneOptions { repack_below_percent: 50, max_repack_bytes: None, grace_ms: 0, compression: Compression::Stored };
+pub(super) const AT_ONCE: PruneOptions = PruneOptions {
+    repack_below_percent: 50,
+    max_repack_bytes: None,
+    grace_ms: 0,
+    compression: Compression::Stored,
+    threads: 2,
+};
 
 /// A repository of small packs, and what each of its points holds.
 pub(super) struct Bench {

@@ -157,7 +157,7 @@ impl Bench {
 
     fn verified(&self) -> VerifyReport {
         let options = VerifyOptions { depth: Depth::ReadData(Share::Whole), points: Vec::new(), threads: 1 };
-        verify(&self.stranger().unwrap(), &options, &Silent).unwrap()
+        verify(&mut self.stranger().unwrap(), &options, &Silent).unwrap()
     }
 
     /// Every point comes back bit for bit, read by a stranger.
@@ -210,14 +210,14 @@ fn a_verification_that_may_mend_mends_in_passing() {
     let pack = &bench.packs(Class::Data)[0];
     bench.spoil(pack, &[5]);
     let options = VerifyOptions { depth: Depth::ReadData(Share::Whole), points: Vec::new(), threads: 1 };
-    assert_eq!(verify(&bench.writer(), &options, &Silent).unwrap().problems.len(), 1, "not unless it may");
+    assert_eq!(verify(&mut bench.writer().0, &options, &Silent).unwrap().problems.len(), 1, "not unless it may");
     let report = verify_and_mend(&mut bench.writer(), &options, &Silent).unwrap();
     assert_eq!((report.problems, report.mended.len()), (vec![], 1));
     assert_eq!(bench.objects().get(pack), before.get(pack));
     // The log tells of it.
     let log = bench.writer();
     assert_eq!(log.head().number, bench.objects().keys().filter(|name| Prefix::Log.holds(name)).count() as u64);
-    assert_eq!(verify(&bench.writer(), &options, &Silent).unwrap().problems, []);
+    assert_eq!(verify(&mut bench.writer().0, &options, &Silent).unwrap().problems, []);
 }
 
 #[test]

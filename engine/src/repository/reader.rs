@@ -171,6 +171,13 @@ impl Reader {
         Ok(())
     }
 
+    /// Takes in what others have written since.
+    pub(crate) fn refresh(&mut self) -> Result<(), LogError> {
+        self.log.refresh()?;
+        self.reload_index();
+        Ok(())
+    }
+
     /// Drops what was read of the index, so that the next use sees what has been added.
     pub(crate) fn reload_index(&mut self) {
         self.index = OnceLock::new();
@@ -281,7 +288,7 @@ impl Reader {
         }
         let chunk = self.metadata(id, MetadataKind::RestorePoint)?;
         let point = decode(&chunk)?;
-        self.catalog()?.remember_records([(id, &chunk)])?;
+        self.catalog()?.remember_record(id, chunk)?;
         Ok(point)
     }
 

@@ -276,7 +276,9 @@ impl<'w> Shared<'w, '_> {
             }
         }
         writes.sort_unstable_by_key(|(want, _)| (want.disk, want.offset));
-        self.write_runs(&writes)
+        self.write_runs(&writes)?;
+        buffers.recycle(open);
+        Ok(())
     }
 
     /// Neighbours on a disk go out in one write.

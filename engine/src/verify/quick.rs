@@ -35,8 +35,12 @@ pub(super) fn chosen_points<'r>(reader: &'r Reader, wanted: &[ChunkId]) -> Resul
 
 /// Packs that something may need: a condemned pack may go at any time.
 pub(super) fn packs(reader: &Reader) -> impl Iterator<Item = (PackOrdinal, &PackState)> {
-    let needed = |pack: &PackState| !matches!(pack.status, PackStatus::Deleted | PackStatus::Condemned);
-    reader.state().packs().filter(move |(_, pack)| needed(pack))
+    reader.state().packs().filter(|(_, pack)| !may_be_gone(pack))
+}
+
+/// Whether the pack is on its way out, or gone.
+pub(super) fn may_be_gone(pack: &PackState) -> bool {
+    matches!(pack.status, PackStatus::Deleted | PackStatus::Condemned)
 }
 
 /// Asks for every pack's length.

@@ -10,7 +10,7 @@ use crate::{
 
 const WHOLE: Depth = Depth::ReadData(Share::Whole);
 
-fn run(reader: &Reader, depth: Depth) -> VerifyReport {
+fn run(reader: &mut Reader, depth: Depth) -> VerifyReport {
     verify(reader, &VerifyOptions { depth, points: Vec::new(), threads: 2 }, &Silent).unwrap()
 }
 
@@ -38,11 +38,11 @@ fn a_good_repository_has_no_problem_at_any_depth() {
     let (repository, ..) = two_nights();
     let packs = repository.packs().len() as u64;
     for depth in [Depth::Quick, WHOLE, Depth::ReadData(Share::Percent(10))] {
-        let report = run(&repository.reader(), depth);
+        let report = run(&mut repository.reader(), depth);
         assert_eq!(report.problems, [], "{depth:?}");
         assert_eq!((report.points_checked, report.packs_total), (2, packs));
     }
-    assert_eq!(run(&repository.reader(), WHOLE).packs_checked, packs);
+    assert_eq!(run(&mut repository.reader(), WHOLE).packs_checked, packs);
     let report = without_key(&repository);
     assert_eq!((report.problems, report.packs_checked), (Vec::new(), packs));
 }
@@ -65,7 +65,7 @@ fn a_flipped_bit_of_any_object_is_found() {
                 assert!(!problems.is_empty(), "{name} at {place}, without key");
                 // An open repository has read its log already, and refuses to open with a damaged one.
                 if !is_log(&name) {
-                    let problems = run(&repository.reader(), WHOLE).problems;
+                    let problems = run(&mut repository.reader(), WHOLE).problems;
                     assert!(
                         problems.iter().any(|problem| problem.object.contains(&last)),
                         "{name} at {place}: {problems:?}"
@@ -74,7 +74,7 @@ fn a_flipped_bit_of_any_object_is_found() {
             });
         }
     }
-    assert_eq!(run(&repository.reader(), WHOLE).problems, []);
+    assert_eq!(run(&mut repository.reader(), WHOLE).problems, []);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn an_object_that_is_short_or_missing_is_found() {
                     assert!(!without_key(repository).problems.is_empty(), "{name} missing");
                 }
                 if !is_log(&name) {
-                    let problems = run(&repository.reader(), Depth::Quick).problems;
+                    let problems = run(&mut repository.reader(), Depth::Quick).problems;
                     assert!(!problems.is_empty(), "{name} missing, quick");
                 }
             },
@@ -116,8 +116,8 @@ fn damage_is_mapped_to_points_disks_and_ranges() {
         let frame = usize::try_from(location.frame).unwrap();
         let at = usize::try_from(reader.pack(location.pack).unwrap().directory().offset(frame).unwrap()).unwrap();
         repository.while_damaged(&repository.pack_name(location.pack), flip(at + 30), |repository| {
-            assert_eq!(run(&repository.reader(), Depth::Quick).problems, [], "quick reads no frames");
-            let problems = run(&repository.reader(), WHOLE).problems;
+            assert_eq!(run(&mut repository.reader(), Depth::Quick).problems, [], "quick reads no frames");
+            let problems = run(&mut repository.reader(), WHOLE).problems;
             assert_eq!(problems.len(), 1);
             for point in &points {
                 let of_disk =
@@ -140,8 +140,8 @@ fn a_missing_pack_is_blamed_for_its_chunks_with_and_without_an_index() {
         &repository.pack_name(pack),
         |_| false,
         |repository| {
-            for reader in [repository.reader(), repository.cached_reader()] {
-                let problems = run(&reader, Depth::Quick).problems;
+            for mut reader in [repository.reader(), repository.cached_reader()] {
+                let problems = run(&mut reader, Depth::Quick).problems;
                 assert_eq!(problems.len(), 1, "{problems:?}");
                 assert!(
                     problems[0].object.starts_with("pack ") && problems[0].costs.iter().any(|cost| cost.point == first)
@@ -158,12 +158,12 @@ fn damage_that_no_point_needs_costs_nothing() {
     let first = repository.packs()[0];
     let spare = repository.add_copies(&content(&[77, 1]));
     repository.while_damaged(&repository.pack_name(spare), flip(4200), |repository| {
-        let problems = run(&repository.reader(), WHOLE).problems;
+        let problems = run(&mut repository.reader(), WHOLE).problems;
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].costs, []);
     });
     repository.while_damaged(&repository.pack_name(first), flip(4200), |repository| {
-        let problems = run(&repository.reader(), WHOLE).problems;
+        let problems = run(&mut repository.reader(), WHOLE).problems;
         let bytes: u64 = problems[0].costs.iter().map(|cost| cost.bytes).sum();
         assert_eq!(bytes, 4096, "chunk 1 has a copy, chunk 2 has none");
     });
@@ -181,7 +181,7 @@ fn damage_to_metadata_costs_what_lies_under_it() {
         let at = usize::try_from(directory.offset(frame).unwrap()).unwrap() + 40;
         repository.while_damaged(&repository.pack_name(pack), flip(at), |repository| {
             for depth in [Depth::Quick, WHOLE] {
-                let problems = run(&repository.reader(), depth).problems;
+                let problems = run(&mut repository.reader(), depth).problems;
                 assert_eq!(problems.len(), 1, "{depth:?} {problems:?}");
                 assert!(
                     problems[0].object.starts_with("pack ") && problems[0].costs.iter().any(|cost| cost.point == point)
@@ -199,10 +199,10 @@ fn only_packs_of_the_named_points_are_read() {
     let other = repository.packs()[2];
     let options = |point| VerifyOptions { depth: WHOLE, points: vec![point], threads: 1 };
     repository.while_damaged(&repository.pack_name(other), flip(4200), |repository| {
-        let report = verify(&repository.reader(), &options(point), &Silent).unwrap();
+        let report = verify(&mut repository.reader(), &options(point), &Silent).unwrap();
         assert_eq!((report.problems.len(), report.packs_checked, report.points_checked), (0, 2, 1));
     });
-    let unknown = verify(&repository.reader(), &options(ChunkId::from_bytes([0; 32])), &Silent);
+    let unknown = verify(&mut repository.reader(), &options(ChunkId::from_bytes([0; 32])), &Silent);
     assert!(matches!(unknown, Err(VerifyError::Point { .. })));
 }
 
@@ -212,7 +212,7 @@ fn shares_add_up_over_runs_because_the_catalogue_remembers() {
     let packs = repository.packs().len() as u64;
     let mut checked = 0;
     for _ in 0..4 {
-        let report = run(&repository.cached_reader(), Depth::ReadData(Share::Percent(25)));
+        let report = run(&mut repository.cached_reader(), Depth::ReadData(Share::Percent(25)));
         checked += report.packs_checked;
         assert_eq!(report.oldest_verified_ms.is_some(), checked >= packs);
     }

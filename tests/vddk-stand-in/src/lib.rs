@@ -179,6 +179,8 @@ pub extern "C" fn VixDiskLib_GetErrorText(error: u64, _locale: *const c_char) ->
         4 => "A file was not found",
         13 => "You do not have access rights to this file",
         16 => "The file read failed",
+        14014 => "The server refused connection: host is shutting down",
+        14015 => "The server is not available",
         _ => "Unknown error",
     })
 }
@@ -275,6 +277,9 @@ pub extern "C" fn VixDiskLib_ConnectEx(
     if read_only != 0 && snapshot.is_null() {
         broken("reading without a snapshot");
     }
+    if read_only == 0 && snapshot.is_null() && text(modes).split(':').any(|mode| mode == "hotadd") {
+        broken("writing by hotadd without a snapshot");
+    }
     match state.fate("ConnectEx", 0, 1) {
         0 => {}
         code => return code,
@@ -369,6 +374,10 @@ pub extern "C" fn VixDiskLib_Open(
         0 => {}
         code => return code,
     }
+    if state.settings.max_open.is_some_and(|most| state.handles.load(Ordering::SeqCst) >= most) {
+        say("NfcFssrvr: no buffers are left for another disk");
+        return 2;
+    }
     let path = text(path);
     let Some(inside) = path.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|(_, inside)| inside) else {
         return 3;
@@ -385,6 +394,9 @@ pub extern "C" fn VixDiskLib_Open(
     let mode = state.settings.mode.clone().unwrap_or(first);
     if mode == "hotadd" {
         state.hotadd.store(true, Ordering::SeqCst);
+        if !read_only && inside.contains("-00000") {
+            broken("hotadd writes a disk that lies above a snapshot");
+        }
     }
     if is_encrypted && mode == "san" {
         say("stand-in: an encrypted disk over san: reading it is a broken rule");

@@ -29,6 +29,8 @@ pub struct Settings {
     pub crash: Option<String>,
     /// How often `crash` and `hang` strike, in all processes together; without end if absent.
     pub strikes: Option<u32>,
+    /// Disks that may be open at a time in a process; one more is answered 2.
+    pub max_open: Option<i64>,
     /// Longest request, in sectors.
     pub max_request: Option<u64>,
 }

@@ -132,6 +132,15 @@ impl OpenDisks {
             .collect()
     }
 
+    /// What failed while they were read.
+    pub(super) fn troubles(&self) -> Vec<Note> {
+        let trouble = |source: &Source| match source {
+            Source::Vddk(disk) => disk.trouble(),
+            Source::Nbd(_) | Source::Command(_) => None,
+        };
+        self.disks.iter().filter_map(|(_, source)| trouble(source)).map(|text| Note::say("read_failed", text)).collect()
+    }
+
     pub(super) fn configs(&self) -> impl Iterator<Item = &ConfigDisk> {
         self.disks.iter().map(|(disk, _)| disk)
     }

@@ -7,7 +7,8 @@ use repo_format::{PolicyEncrypts, StoragePolicy, VmIdentity};
 use super::{LookError, Note, QuiesceWish, VmBackupError, VmBackupOptions};
 use crate::{
     inventory::{PowerState, VmSummary, capture_properties, inventory_path},
-    policy::{Policies, Policy, PolicyOf},
+    policy::{Policies, PolicyOf},
+    preflight::{Finding, State, check_keys_of},
     properties::Properties,
     session::Session,
     soap::ManagedObject,
@@ -95,6 +96,10 @@ impl<'v> SeenVm<'v> {
             return Err(VmBackupError::ApplicationQuiesce { vm });
         }
         let mut notes = Vec::new();
+        if self.config.is_encrypted() && options.quiesce == QuiesceWish::ApplicationIfClear {
+            let text = format!("{vm}: it is encrypted, so that its file systems are quiesced and not its applications");
+            notes.push(Note::say("quiesce_lowered", text));
+        }
         let (mut why, mut readable) = (Vec::new(), 0);
         for disk in &self.config.disks {
             match disk.readable() {
@@ -123,6 +128,20 @@ impl<'v> SeenVm<'v> {
             return Err(VmBackupError::NoDisk { vm, why: why.join("; ") });
         }
         Ok(notes)
+    }
+
+    /// Whether its keys could be had today. A backup needs none of them: it is made, and somebody is told.
+    pub(super) fn check_keys(&self, session: &Session) -> Vec<Note> {
+        let findings = check_keys_of(session, self.name(), &self.config);
+        let note = |finding: &Finding| {
+            let text = format!("{}: key {}: {}", self.name(), finding.object, finding.found);
+            match finding.state {
+                State::Ok => None,
+                State::Note => Some(Note::say("key_unsure", text)),
+                State::Warning | State::Problem(_) => Some(Note::attention("key_not_to_be_had", text)),
+            }
+        };
+        findings.iter().filter_map(note).collect()
     }
 }
 
@@ -156,15 +175,9 @@ fn policies(session: &Session, vm: &ManagedObject, config: &VmConfig) -> Result<
 }
 
 /// A policy that was deleted is still associated: then only its id is known.
-fn known(id: &str, all: &[Policy]) -> StoragePolicy {
-    match all.iter().find(|policy| policy.id == id) {
-        Some(policy) => StoragePolicy {
-            id: policy.id.clone(),
-            name: policy.name.clone(),
-            encrypts: if policy.encrypts { PolicyEncrypts::Yes } else { PolicyEncrypts::No },
-        },
-        None => StoragePolicy { id: id.to_owned(), name: String::new(), encrypts: PolicyEncrypts::Unknown },
-    }
+fn known(id: &str, all: &[StoragePolicy]) -> StoragePolicy {
+    let found = all.iter().find(|policy| policy.id == id).cloned();
+    found.unwrap_or_else(|| StoragePolicy { id: id.to_owned(), name: String::new(), encrypts: PolicyEncrypts::Unknown })
 }
 
 /// Names of the networks by their ids: a network card on a distributed switch says only its port group's key.

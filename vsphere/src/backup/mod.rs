@@ -15,6 +15,7 @@ mod options;
 mod reader_command;
 mod snapshot;
 mod tracking;
+mod watchdog;
 
 use engine::{BackupError, BackupJob, BackupReport, Changes, HomeSource, Kind, Monitor, Writer, backup};
 use repo_format::Consistency;
@@ -41,6 +42,8 @@ pub use look::{SeenVm, identity_of};
 pub use note::{Note, NoteKind};
 pub use options::{QuiesceWish, Reader, TrackingWish, Unquiet, VmBackupOptions};
 use snapshot::TakenSnapshot;
+use watchdog::Watchdog;
+pub use watchdog::{WatchLimits, Worry};
 
 /// A VM that was backed up.
 #[derive(Debug)]
@@ -117,6 +120,14 @@ pub enum VmBackupError {
         vm: String,
         /// Why.
         source: SnapshotError,
+    },
+    /// The snapshot could do harm.
+    #[error("{vm}: {worry}")]
+    GivenUp {
+        /// The VM.
+        vm: String,
+        /// By what.
+        worry: Worry,
     },
     /// Change tracking could not be switched on.
     #[error("{vm}: change tracking could not be switched on: {source}")]
@@ -204,6 +215,7 @@ impl VmBackupError {
             Self::Transport { refused, .. } => refused.kind(),
             Self::Look { source, .. } => source.kind(),
             Self::Snapshot { source, .. } => source.kind(),
+            Self::GivenUp { .. } => Kind::Unavailable,
             Self::Tracking { source, .. } => source.kind(),
             Self::Disk(error) => error.kind(),
             Self::Outside { kind, .. } => *kind,
@@ -218,6 +230,7 @@ impl VmBackupError {
             Self::Template { .. } => Some("make it a virtual machine, or leave it out: --exclude"),
             Self::ApplicationQuiesce { .. } => Some("--quiesce file-system"),
             Self::Transport { refused, .. } => Some(refused.hint()),
+            Self::GivenUp { worry, .. } => Some(worry.hint()),
             Self::Disk(error) => error.hint(),
             Self::Look { .. } => Some("an encrypted VM cannot be captured without it: grant System.Read on the VM"),
             _ => None,
@@ -236,6 +249,7 @@ pub fn back_up_vm(
 ) -> Result<VmBackupReport, VmBackupError> {
     let seen = SeenVm::look(session, vm)?;
     notes.extend(seen.check(options)?);
+    notes.extend(seen.check_keys(session));
     let environment = writer.environment().clone();
     let tag = SnapshotTag {
         repository: writer.config().repository.to_string(),
@@ -244,9 +258,18 @@ pub fn back_up_vm(
     };
     let mut journal =
         Journal::begin(&environment.state, &writer.config().repository, &tag.run, &seen.identity.vcenter_uuid)?;
-    tracking::switch_on(session, &seen, options, &mut journal, notes)?;
-    let snapshot = TakenSnapshot::take(session, &seen, &tag, options, &mut journal, notes)?;
-    let outcome = read_and_commit(writer, session, &seen, &snapshot, options, monitor, notes);
+    let watchdog = Watchdog::begin(session, &seen, &environment.clock, options.watch)?;
+    let tracked = tracking::switch_on(session, &seen, options, &mut journal, notes);
+    let snapshot = match tracked.and_then(|()| TakenSnapshot::take(session, &seen, &tag, options, &mut journal, notes))
+    {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            journal.close()?;
+            return Err(error);
+        }
+    };
+    let outcome =
+        watchdog.over(monitor, |monitor| read_and_commit(writer, session, &seen, &snapshot, options, monitor, notes));
     snapshot.give_back(session, &seen, &mut journal, notes)?;
     journal.close()?;
     let consistency = snapshot.quiet.level;
@@ -282,6 +305,7 @@ fn read_and_commit(
     };
     let report = backup(writer, &job, &options.engine, monitor);
     drop(job);
+    notes.extend(open.troubles());
     notes.extend(home.notes());
     notes.extend(open.close());
     Ok(report?)

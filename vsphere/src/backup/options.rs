@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::{AuditShare, BackupOptions, Entropy, random};
 
+use super::WatchLimits;
 use crate::{
     transport::{Proxy, Transports},
     vddk::Launch,
@@ -16,8 +17,10 @@ pub enum QuiesceWish {
     No,
     /// File systems flushed.
     FileSystem,
-    /// Applications too; of a VM without encryption only.
+    /// Applications too; a VM with encryption is refused: VMware does not support it.
     Application,
+    /// Applications too, of a VM without encryption; of one with it the file systems, and that is said.
+    ApplicationIfClear,
 }
 
 /// What becomes of a guest that could not be made quiet.
@@ -74,6 +77,8 @@ pub struct VmBackupOptions {
     pub unquiet: Unquiet,
     /// How long to wait before it is tried again.
     pub quiesce_pause: Duration,
+    /// When the snapshot goes although the disks are not read yet.
+    pub watch: WatchLimits,
     /// What becomes of change tracking that is off.
     pub tracking: TrackingWish,
     /// How much of what is said to be unchanged is read and compared.

@@ -1,7 +1,5 @@
 //! The snapshot that is read: written down, made, and gone again whatever happens.
 
-use std::thread;
-
 use repo_format::Consistency;
 
 use super::{LookError, Note, QuiesceWish, SeenVm, Unquiet, VmBackupError, VmBackupOptions};
@@ -111,8 +109,9 @@ fn make(
     let level = match options.quiesce {
         _ if seen.is_off() => return Ok((with(Quiesce::No)?, as_wished(Consistency::PoweredOff))),
         QuiesceWish::No => return Ok((with(Quiesce::No)?, as_wished(Consistency::Crash))),
+        QuiesceWish::ApplicationIfClear if seen.config.is_encrypted() => Consistency::FileSystem,
         QuiesceWish::FileSystem => Consistency::FileSystem,
-        QuiesceWish::Application => Consistency::Application,
+        QuiesceWish::Application | QuiesceWish::ApplicationIfClear => Consistency::Application,
     };
     let mut tries = 1;
     let fault = loop {
@@ -121,7 +120,10 @@ fn make(
             Err(SnapshotError::NotQuiesced(fault)) if tries == QUIESCE_TRIES => break fault,
             Err(SnapshotError::NotQuiesced(_)) => {
                 tries += 1;
-                thread::sleep(options.quiesce_pause);
+                session.stop().rest(options.quiesce_pause);
+                if session.stop().is_asked() {
+                    return Err(SnapshotError::Interrupted);
+                }
             }
             Err(error) => return Err(error),
         }

@@ -4,6 +4,7 @@
 //! its own, so that the one that brings it down again brings down no other.
 
 mod read;
+mod slots;
 mod write;
 
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use engine::Kind;
 
 use crate::{
     transport::{DiskState, Transports},
-    vddk::{Launch, LibraryAbout, Process, ProcessError, VmAccess},
+    vddk::{Launch, LibraryAbout, OpenedDisk, Process, ProcessError, VmAccess},
 };
 
 pub use read::VddkDisk;
-pub use write::NewDiskTarget;
+use slots::Slots;
+pub use write::VddkTarget;
+pub(crate) use write::not_zero;
 
 /// A disk of a VM, and how it may be reached.
 #[derive(Clone, Debug)]
@@ -64,6 +67,7 @@ struct Recipe {
     vm: String,
     launch: Launch,
     access: VmAccess,
+    slots: Slots,
 }
 
 impl Recipe {
@@ -81,7 +85,7 @@ pub struct VddkVm {
 impl VddkVm {
     /// Starts the helper process and logs in. `vm` is its name for people.
     pub fn start(vm: impl Into<String>, launch: Launch, access: VmAccess) -> Result<Self, DiskError> {
-        let recipe = Recipe { vm: vm.into(), launch, access };
+        let recipe = Recipe { vm: vm.into(), launch, access, slots: Slots::default() };
         let process = Process::start(&recipe.launch, &recipe.access).map_err(|error| recipe.failed("", error))?;
         Ok(Self { recipe: Arc::new(recipe), process: Arc::new(process) })
     }
@@ -97,14 +101,15 @@ impl VddkVm {
     }
 
     /// Opens a disk that was made a moment ago and holds nothing: what is not written reads as zeros.
-    pub fn open_new(&self, place: &DiskPlace) -> Result<NewDiskTarget, DiskError> {
-        let source = write::open(&self.process, place);
-        source.map(NewDiskTarget::new).map_err(|error| self.recipe.failed(&place.name, error))
+    pub fn open_new(&self, place: &DiskPlace) -> Result<VddkTarget, DiskError> {
+        let opened = write::open(&self.recipe.launch, &self.process, place);
+        opened.map(VddkTarget::new_disk).map_err(|error| self.recipe.failed(&place.name, error))
     }
 
-    /// Opens a disk that is written where it lies, whatever it holds.
-    pub fn open_existing(&self, place: &DiskPlace) -> Result<engine::NbdTarget, DiskError> {
-        write::open(&self.process, place).map_err(|error| self.recipe.failed(&place.name, error))
+    /// Opens a disk that is changed where it lies, whatever it holds: only what differs is written.
+    pub fn open_existing(&self, place: &DiskPlace) -> Result<VddkTarget, DiskError> {
+        let opened = write::open(&self.recipe.launch, &self.process, place);
+        opened.map(VddkTarget::existing).map_err(|error| self.recipe.failed(&place.name, error))
     }
 
     /// Closes everything in VMware's order and ends the process; what went wrong on the way. Disks that are still held are of
@@ -115,8 +120,9 @@ impl VddkVm {
 }
 
 /// Opens a disk in a process. What the library says of an encrypted disk is said in the disk's own words.
-fn open_in(process: &Process, place: &DiskPlace) -> Result<crate::vddk::OpenedDisk, ProcessError> {
-    process.open(&place.name, &place.path, &place.allowed).map_err(|error| match error {
+fn open_in(launch: &Launch, process: &Process, place: &DiskPlace) -> Result<OpenedDisk, ProcessError> {
+    let open = || process.open(&place.name, &place.path, &place.allowed);
+    launch.while_host_is_away(open).map_err(|error| match error {
         ProcessError::NotAllowed { transport, .. } if place.state == DiskState::Encrypted => {
             ProcessError::Encrypted { transport }
         }

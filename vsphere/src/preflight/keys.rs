@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    finding::{CheckId, Finding},
+    finding::{CheckId, Finding, State},
     looked_vm::LookedVm,
 };
 use crate::{
     key_provider::{KeyProvider, key_providers, key_state, key_status},
     recovery::KeyState,
     session::Session,
-    vm_home::KmsKey,
+    vm_home::{KmsKey, VmConfig},
 };
 
 /// What a key is used for.
@@ -43,34 +43,54 @@ impl Use {
 
 /// P9.
 pub(super) fn check(session: &Session, vms: &[LookedVm<'_>]) -> Vec<Finding> {
-    let mut keys: BTreeMap<&KmsKey, Use> = BTreeMap::new();
-    for vm in vms {
-        if let Some(key) = &vm.config.kms_key {
-            keys.entry(key).or_default().homes.push(vm.name().to_owned());
-        }
-        for disk in vm.encrypted_disks() {
-            if let Some(key) = &disk.kms_key {
-                keys.entry(key).or_default().disks.push(format!("{} {}", vm.name(), disk.name));
-            }
-        }
-    }
+    let keys = uses(vms.iter().map(|vm| (vm.name(), &vm.config)));
     if keys.is_empty() {
         return vec![Finding::ok(CheckId::Keys, "keys", "nothing is encrypted: no key is needed")];
     }
-    let providers = match key_providers(session) {
+    let providers = match providers(session) {
         Ok(providers) => providers,
-        Err(error) => {
-            let text = format!("key providers could not be asked, so nobody knows whether keys can be had: {error}");
-            return vec![
-                Finding::warning(CheckId::Keys, "key providers", text)
-                    .hint(format!("grant Cryptographer.ReadKeyServersInfo to {}", session.credentials().user)),
-            ];
-        }
+        Err(finding) => return vec![finding],
     };
     let mut findings: Vec<Finding> =
         providers.iter().filter(|of| of.is_active == Some(false)).map(unreachable).collect();
     findings.extend(keys.iter().map(|(key, used)| check_key(session, &providers, key, used)));
     findings
+}
+
+/// P9 of one VM, as far as it is about its keys.
+pub(crate) fn check_keys_of(session: &Session, vm: &str, config: &VmConfig) -> Vec<Finding> {
+    let keys = uses([(vm, config)].into_iter());
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    match providers(session) {
+        Ok(providers) => keys.iter().map(|(key, used)| check_key(session, &providers, key, used)).collect(),
+        // Whether keys can be had is the doctor's question: no night is worth less without its answer.
+        Err(finding) => vec![Finding { state: State::Note, ..finding }],
+    }
+}
+
+fn uses<'c>(vms: impl Iterator<Item = (&'c str, &'c VmConfig)>) -> BTreeMap<&'c KmsKey, Use> {
+    let mut keys: BTreeMap<&KmsKey, Use> = BTreeMap::new();
+    for (name, config) in vms {
+        if let Some(key) = &config.kms_key {
+            keys.entry(key).or_default().homes.push(name.to_owned());
+        }
+        for disk in &config.disks {
+            if let Some(key) = &disk.kms_key {
+                keys.entry(key).or_default().disks.push(format!("{name} {}", disk.name));
+            }
+        }
+    }
+    keys
+}
+
+fn providers(session: &Session) -> Result<Vec<KeyProvider>, Finding> {
+    key_providers(session).map_err(|error| {
+        let text = format!("key providers could not be asked, so nobody knows whether keys can be had: {error}");
+        Finding::warning(CheckId::Keys, "key providers", text)
+            .hint(format!("grant Cryptographer.ReadKeyServersInfo to {}", session.credentials().user))
+    })
 }
 
 fn unreachable(provider: &KeyProvider) -> Finding {

@@ -20,6 +20,7 @@ mod server;
 mod vm_checks;
 
 pub use finding::{CheckId, Finding, State};
+pub(crate) use keys::check_keys_of;
 pub use looked_vm::unreadable_vm;
 pub use options::{Chosen, PreflightOptions, PreflightReader};
 pub use proxy::{FoundProxy, find_proxy, look_for_proxy, product_uuid};

@@ -85,3 +85,56 @@ pub(super) fn check_sealed() -> Finding {
     let text = "what is read decrypted is sealed before it is stored: no repository is without keys";
     Finding::ok(CheckId::Sealed, "repository", text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        soap::test_server::{Reply, TestServer},
+        test_session::{login, pace},
+    };
+
+    /// A server whose `about` says this.
+    fn server(about: &'static str) -> Finding {
+        let server = TestServer::start(move |seen| {
+            let call = seen.call();
+            let content = format!(
+                "<returnval><rootFolder type=\"Folder\">ha-folder-root</rootFolder><propertyCollector \
+                 type=\"PropertyCollector\">pc</propertyCollector><viewManager type=\"ViewManager\">vm</viewManager>\
+                 <about>{about}</about><sessionManager type=\"SessionManager\">sm</sessionManager><authorizationManager \
+                 type=\"AuthorizationManager\">am</authorizationManager><searchIndex type=\"SearchIndex\">si</searchIndex>\
+                 </returnval>"
+            );
+            match call.as_str() {
+                "RetrieveServiceContent" => Reply::response(&call, &content),
+                "Login" => Reply::response(&call, "<returnval><key>52</key><userName>svc</userName></returnval>")
+                    .with_header("Set-Cookie: vmware_soap_session=\"c\"; Path=/; HttpOnly; Secure"),
+                _ => Reply::response(&call, ""),
+            }
+        });
+        let session = login(&server, pace()).unwrap();
+        check_server(&session, &[])
+    }
+
+    #[test]
+    fn p1_a_host_asked_directly_is_told_with_what_it_costs() {
+        let found = server(
+            "<name>ESXi</name><fullName>VMware ESXi 8.0.2 build-1</fullName><apiType>HostAgent</apiType><apiVersion>8.0.2.0</apiVersion>",
+        );
+        assert_eq!(found.state, super::super::finding::State::Problem(Kind::Invalid));
+        assert_eq!(
+            found.found,
+            "VMware ESXi 8.0.2 build-1 is a host asked directly: 0 encrypted VMs here need a vCenter, and restore points are told apart by its uuid"
+        );
+        assert_eq!(found.hint.as_deref(), Some("--vcenter with the vCenter that manages this host"));
+    }
+
+    #[test]
+    fn p1_a_vcenter_without_a_uuid_is_told() {
+        let found = server(
+            "<name>vc</name><fullName>vc</fullName><apiType>VirtualCenter</apiType><apiVersion>8.0.2.0</apiVersion><instanceUuid>none</instanceUuid>",
+        );
+        assert_eq!(found.state, super::super::finding::State::Problem(Kind::Failed));
+        assert!(found.found.contains("its instance uuid is \"none\", which is no uuid"), "{}", found.found);
+    }
+}

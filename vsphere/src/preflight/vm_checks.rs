@@ -213,7 +213,9 @@ pub(super) fn check_quiescing(vms: &[LookedVm<'_>], wish: QuiesceWish, chosen: C
     let well = match wish {
         QuiesceWish::No => "not made quiet: restore points are as after a power cut",
         QuiesceWish::FileSystem => "file systems are flushed where the guest's tools run",
-        QuiesceWish::Application => "applications are made quiet where the guest's tools run",
+        QuiesceWish::Application | QuiesceWish::ApplicationIfClear => {
+            "applications are made quiet where the guest's tools run"
+        }
     };
     over(CheckId::Quiescing, well, vms.iter().filter(|vm| vm.is_backed_up()), |vm| {
         if wish != QuiesceWish::Application || !vm.config.is_encrypted() {

@@ -153,7 +153,7 @@ pub enum NeededFor {
 
 /// A privilege that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingPrivilege {
+pub struct PrivilegeGap {
     /// Its id.
     pub id: String,
     /// On what.
@@ -218,7 +218,7 @@ pub struct TargetFacts {
     /// Networks.
     pub networks: Vec<TargetNetwork>,
     /// Privileges that are not granted.
-    pub missing_privileges: Vec<MissingPrivilege>,
+    pub missing_privileges: Vec<PrivilegeGap>,
     /// The datastore's name.
     pub datastore: String,
     /// Bytes free on it, if that is known.

@@ -11,9 +11,11 @@
 //! | `text` | what a person reads |
 //! | `saved_point` | a restore point, read out of the repository |
 //! | `target` | where the VM goes, and the facts of that place; asks, changes nothing |
+//! | `write_disks`, `write_snapshot` | disks of a powered-off VM, written and read back; by HotAdd under a snapshot |
 //! | `execute` | the deed: make the VM, fill it, undo it if anything fails |
+//! | `in_place` | disks of a VM that is there, changed where they lie |
 //!
-//! **Invariant:** all but the last three are pure: values in, values out, the same for the same.
+//! **Invariant:** all but the last six are pure: values in, values out, the same for the same.
 
 mod disks;
 mod ending;
@@ -21,6 +23,7 @@ mod execute;
 mod facts;
 mod guards;
 mod home;
+mod in_place;
 mod loss;
 mod map_file;
 mod note;
@@ -35,15 +38,18 @@ mod tests;
 mod text;
 mod verdict;
 mod wish;
+mod write_disks;
+mod write_snapshot;
 
 pub use disks::{DiskKeys, DiskPlan, DiskRow};
 pub use ending::Ending;
 pub use execute::{Powered, RestoreVmError, RestoreVmJob, RestoreVmOptions, RestoredVm, VerifyAfter, restore_vm};
 pub use facts::{
-    HostCrypto, KeyAnswer, KeyState, MissingPrivilege, NameState, NeededFor, NetworkBacking, ProviderState,
-    RegisterHost, ServerKind, TargetFacts, TargetNetwork,
+    HostCrypto, KeyAnswer, KeyState, NameState, NeededFor, NetworkBacking, PrivilegeGap, ProviderState, RegisterHost,
+    ServerKind, TargetFacts, TargetNetwork,
 };
 pub use home::{HomePlan, HomeRow, KeyStanding};
+pub use in_place::{InPlaceError, InPlaceJob, InPlacePlan, RestoredInPlace, plan_in_place, restore_in_place};
 pub use loss::{Loss, LossLine};
 pub use map_file::{MapFile, MapFileError, Placement, PolicyEntry};
 pub use note::Note;
@@ -56,3 +62,4 @@ pub use target::{PlaceError, Target, TargetInventory, TargetPlace};
 pub use text::{ReasonText, decision_lines, loss_lines, plan_lines, question_text, reason_texts};
 pub use verdict::PlanVerdict;
 pub use wish::{Consents, EncryptionWish, Operator, PolicyWish, PowerOn, Purpose, Unbootable, Wish};
+pub use write_disks::WriteDisksError;

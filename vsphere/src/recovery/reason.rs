@@ -173,7 +173,7 @@ pub enum Reason {
 }
 
 /// The options for `encryption`, with exactly the consent that they need for this VM.
-fn options(encryption: EncryptionWish, saved: &SavedVm) -> String {
+pub(super) fn options(encryption: EncryptionWish, saved: &SavedVm) -> String {
     let word = match encryption {
         EncryptionWish::SameKeys => "same-keys",
         EncryptionWish::NewKeys => "new-keys",

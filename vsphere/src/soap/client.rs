@@ -147,6 +147,10 @@ impl CallError {
         }
     }
 
+    fn was_not_sent(&self) -> bool {
+        matches!(self, Self::Transport(TransportError::Connection { sent: Sent::No, .. }))
+    }
+
     fn is_passing(&self) -> bool {
         match self {
             Self::Transport(error) => error.is_passing(),
@@ -233,8 +237,9 @@ impl Client {
 
     pub(crate) fn call(&self, method: Method, on: &ManagedObject, params: &[Element]) -> Result<Answer, CallError> {
         let params: String = params.iter().map(Element::to_xml).collect();
-        let tries_again = if method.again == Again::Yes { TRIES_AGAIN } else { 0 };
-        self.with_patience(tries_again, || self.call_once(method, on, &params, self.cookie()).map(|(answer, _)| answer))
+        self.with_patience(method.again, || {
+            self.call_once(method, on, &params, self.cookie()).map(|(answer, _)| answer)
+        })
     }
 
     /// A call that begins a session: without a cookie, and what it sets is kept from then on. The password stands nowhere but in
@@ -252,7 +257,7 @@ impl Client {
             Element::text_of("userName", user).to_xml(),
             password.as_str()
         ));
-        let (answer, cookie) = self.call_once(method, on, &params, None)?;
+        let (answer, cookie) = self.with_patience(method.again, || self.call_once(method, on, &params, None))?;
         let missing = || CallError::Incomplete {
             server: self.endpoint().clone(),
             method: method.name,
@@ -264,19 +269,22 @@ impl Client {
 
     /// Reads a file of a datastore: `path` and query, percent-encoded.
     pub(crate) fn get(&self, path: &str, bytes_max: u64) -> Result<Vec<u8>, CallError> {
-        self.with_patience(TRIES_AGAIN, || self.file(http::Method::GET, path, &[], bytes_max).map(|answer| answer.body))
+        self.with_patience(Again::Yes, || self.file(http::Method::GET, path, &[], bytes_max).map(|answer| answer.body))
     }
 
     /// Writes a file of a datastore, as [`Client::get`] reads it.
     pub(crate) fn put(&self, path: &str, content: &[u8]) -> Result<(), CallError> {
-        self.with_patience(TRIES_AGAIN, || self.file(http::Method::PUT, path, content, ANSWER_BYTES_MAX).map(|_| ()))
+        self.with_patience(Again::Yes, || self.file(http::Method::PUT, path, content, ANSWER_BYTES_MAX).map(|_| ()))
     }
 
-    fn with_patience<T>(&self, tries_again: u32, call: impl Fn() -> Result<T, CallError>) -> Result<T, CallError> {
+    /// What was never sent is sent again whatever it is: a server that is being restarted refuses connections.
+    fn with_patience<T>(&self, again: Again, call: impl Fn() -> Result<T, CallError>) -> Result<T, CallError> {
         let mut pause = self.retry_first;
-        for _ in 0..tries_again {
+        for _ in 0..TRIES_AGAIN {
             match call() {
-                Err(error) if error.is_passing() => thread::sleep(pause),
+                Err(error) if error.is_passing() && (again == Again::Yes || error.was_not_sent()) => {
+                    thread::sleep(pause)
+                }
                 result => return result,
             }
             pause = pause.saturating_mul(2);

@@ -91,7 +91,7 @@ impl Reply {
         )
     }
 
-    fn with_header(self, line: &str) -> Self {
+    pub(crate) fn with_header(self, line: &str) -> Self {
         match self {
             Self::Http { status, mut headers, body } => {
                 headers.push(line.to_owned());

@@ -11,6 +11,10 @@ use super::{
 
 /// Access to the disk is refused.
 const ACCESS_CODE: u32 = 13;
+/// The host is shut down, not available, refuses or loses connections: it enters maintenance, and its VMs go elsewhere.
+const HOST_AWAY_CODES: [u32; 4] = [14009, 14011, 14014, 14015];
+/// The library, or the host, has no memory left for another connection.
+const NO_MEMORY_CODE: u32 = 2;
 /// The library knows no better word.
 const UNKNOWN_CODE: u32 = 1;
 
@@ -145,12 +149,30 @@ impl From<CallFailure> for ProcessError {
 }
 
 impl ProcessError {
+    /// Whether the host is away for the moment: its VMs are soon reached by another one.
+    pub fn is_host_away(&self) -> bool {
+        self.opening_code().is_some_and(|code| HOST_AWAY_CODES.contains(&code))
+    }
+
+    /// Whether the host has no room for one more open disk.
+    pub fn is_out_of_buffers(&self) -> bool {
+        self.opening_code() == Some(NO_MEMORY_CODE)
+    }
+
+    fn opening_code(&self) -> Option<u32> {
+        match self {
+            Self::Call { function, error } if matches!(function.as_str(), "ConnectEx" | "Open") => Some(error.code),
+            _ => None,
+        }
+    }
+
     /// How to react.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Empty { .. } => Kind::Invalid,
             Self::NoLibrary { .. } => Kind::Missing,
             Self::Start { .. } => Kind::Unavailable,
+            Self::Call { .. } if self.is_host_away() || self.is_out_of_buffers() => Kind::Unavailable,
             Self::Unloadable { .. }
             | Self::Call { .. }
             | Self::NotAllowed { .. }
@@ -178,6 +200,12 @@ impl ProcessError {
                     "common causes: wrong thumbprint, independent disk, missing Cryptographer.Access (hotadd: and \
                      Cryptographer.AddDisk)",
                 )
+            }
+            Self::Call { .. } if self.is_host_away() => {
+                Some("the host may be entering maintenance: run it again when the VM is on another one")
+            }
+            Self::Call { .. } if self.is_out_of_buffers() => {
+                Some("the host has no buffers left: end other backups of VMs on it, or back up fewer at a time")
             }
             Self::Call { function, .. } if function == "ConnectEx" => {
                 Some("check server, user, password and thumbprint, and that the VDDK is for this version of vSphere")

@@ -28,11 +28,18 @@ use super::{
     control::{self, Reply, Request},
     lines::LibraryLines,
 };
-use crate::transport::{Access, Transport, Transports};
+use crate::{
+    stop::Stop,
+    transport::{Access, Transport, Transports},
+};
 use watch::{Seen, Watched};
 
 /// A process that says nothing for so long will not speak again.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a disk is opened whose host is away.
+const AWAY_TRIES: u32 = 5;
+/// Before the second time.
+const AWAY_PAUSE: Duration = Duration::from_secs(10);
 /// How long a process may take to close what is open.
 const END_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,13 +52,22 @@ pub struct Launch {
     program: PathBuf,
     libdir: PathBuf,
     patience: Duration,
+    away_pause: Duration,
+    stop: Stop,
     on_line: Option<LineEar>,
 }
 
 impl Launch {
     /// With the library that was unpacked to `libdir`. The process is this program itself.
     pub fn new(libdir: impl Into<PathBuf>) -> Self {
-        Self { program: "/proc/self/exe".into(), libdir: libdir.into(), patience: PATIENCE, on_line: None }
+        Self {
+            program: "/proc/self/exe".into(),
+            libdir: libdir.into(),
+            patience: PATIENCE,
+            away_pause: AWAY_PAUSE,
+            stop: Stop::default(),
+            on_line: None,
+        }
     }
 
     /// The program is another file, whose `main` knows [`HELPER_ARGUMENT`].
@@ -64,6 +80,31 @@ impl Launch {
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// How long to wait before a disk is opened again whose host is away, and then twice as long each time; 10 s unless told.
+    #[must_use]
+    pub fn away_pause(self, away_pause: Duration) -> Self {
+        Self { away_pause, ..self }
+    }
+
+    /// Waits end early when `stop` says so.
+    #[must_use]
+    pub fn stopping(self, stop: Stop) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// Does `open`, again while the host is away: one that enters maintenance hands its VMs over to another.
+    pub(crate) fn while_host_is_away<T>(&self, open: impl Fn() -> Result<T, ProcessError>) -> Result<T, ProcessError> {
+        let mut pause = self.away_pause;
+        for _ in 1..AWAY_TRIES {
+            match open() {
+                Err(error) if error.is_host_away() && !self.stop.is_asked() => self.stop.rest(pause),
+                result => return result,
+            }
+            pause = pause.saturating_mul(2);
+        }
+        open()
     }
 
     /// Who hears every line of the library. The last ones come with errors anyway.

@@ -1,6 +1,12 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use super::*;
 use crate::{
     soap::test_server::Reply,
+    stop::Stop,
     test_session::{begun, found, object, property, session, task, vm},
 };
 
@@ -103,4 +109,39 @@ fn a_guest_that_cannot_be_brought_to_a_rest_is_told_apart() {
     assert_eq!(error.to_string(), "file-system quiescing failed (FilesystemQuiesceFault: no)");
     let sent = "<name>strongroom r-1</name><description>repo=7f3c run=r-1 host=backup_1</description><memory>false</memory><quiesce>true</quiesce>";
     assert!(server.seen().iter().any(|seen| seen.text().contains(sent)));
+}
+
+#[test]
+fn a_lost_answer_after_which_the_vm_cannot_be_looked_at_says_that_nobody_knows() {
+    let (_server, session) = session(|call, _, seen| match call {
+        "CreateSnapshot_Task" => Reply::HangUp,
+        _ if seen.text().contains("recentTask") => found(&object("VirtualMachine", "vm-16", "")),
+        _ => Reply::fault("NoPermission", "no"),
+    });
+    let error = create_snapshot(&session, &vm(), &tag(), Quiesce::No).unwrap_err();
+    assert!(matches!(error, SnapshotError::Lost(_)), "{error}");
+}
+
+#[test]
+fn a_snapshot_is_not_begun_and_not_waited_for_when_the_run_is_to_end() {
+    let (server, session) = session(|call, _, _| match call {
+        "CreateSnapshot_Task" => begun(call),
+        _ => task("running", ""),
+    });
+    let asked = Arc::new(AtomicBool::new(false));
+    let (read, after_begun) = (Arc::clone(&asked), server.seen().len());
+    let session = session.stopping(Stop::when(move || read.load(Ordering::Relaxed)));
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        asked.store(true, Ordering::Relaxed);
+    });
+    let error = create_snapshot(&session, &vm(), &tag(), Quiesce::No).unwrap_err();
+    stopper.join().unwrap();
+    assert!(matches!(error, SnapshotError::Lost(_)), "{error}");
+    assert!(error.to_string().contains("interrupted, and vCenter goes on with Task:task-7"), "{error}");
+    assert!(server.seen().len() > after_begun);
+
+    let error = create_snapshot(&session, &vm(), &tag(), Quiesce::No).unwrap_err();
+    assert!(matches!(error, SnapshotError::Interrupted), "{error}");
+    assert_eq!((error.kind(), server.count("CreateSnapshot_Task")), (Kind::Interrupted, 1));
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use engine::{BackupOptions, Kind, OnBad};
 use repo_format::Consistency;
 use vsphere::{
-    CleanupMode, Session, VmSummary,
+    CleanupMode, Session, Stop, VmSummary,
     backup::{
-        Note, NoteKind, QuiesceWish, Reader, SeenVm, TrackingWish, Unquiet, VmBackupError, VmBackupOptions, back_up_vm,
+        Note, NoteKind, QuiesceWish, Reader, SeenVm, TrackingWish, Unquiet, VmBackupError, VmBackupOptions,
+        WatchLimits, back_up_vm,
     },
     clean_up, find_vm, list_vms,
     preflight::{find_proxy, product_uuid},
@@ -24,6 +25,7 @@ use crate::{
     opening::{self, Opened},
     output::{VsphereBackupResult, VsphereRun, WarningLine},
     progress::{Mode, Progress},
+    signals,
 };
 
 /// Between two tries to make a guest quiet.
@@ -35,14 +37,11 @@ pub fn run(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<Done, Failur
     let mut opened = opening::writer(global)?;
     let Connected { session, warnings } = connect(global, &args.vcenter)?;
     opened.warnings.extend(warnings);
-    if options.transports.list().contains(&Transport::Hotadd) {
-        options.proxy = find_proxy(&session, product_uuid().as_deref());
-    }
+    options.proxy = proxy_of(&session, &options.transports);
     let mut result = VsphereBackupResult { runs: Vec::new(), undone: Vec::new() };
-    undo_leftovers(&session, &mut opened, args, &mut result)?;
+    let mut worst = undo_leftovers(&session, &mut opened, args, &mut result)?;
     let vms = chosen(&session, args, &mut opened.warnings)?;
     let progress = Progress::start(Mode::of(global.progress, global.quiet));
-    let mut worst = Exit::Done;
     let mut first_failure = None;
     for vm in &vms {
         let (run, about, ending) = one(&mut opened, &session, vm, &options, args.dry_run, &progress);
@@ -88,11 +87,19 @@ pub(super) fn reader(args: &DiskAccessArgs) -> Result<Reader, Failure> {
         return Err(Failure::invalid(format!("--reader {}: no such reader", args.reader), "--reader vddk, or nbd:URI"));
     }
     match &args.vddk_libdir {
-        Some(folder) => Ok(Reader::Vddk(Launch::new(folder))),
+        Some(folder) => Ok(Reader::Vddk(Launch::new(folder).stopping(Stop::when(signals::stopped)))),
         None => Err(Failure::invalid(
             "VMware's disk library is not named",
             "--vddk-libdir DIR (its licence forbids to ship it), or --reader nbd:URI",
         )),
+    }
+}
+
+/// What this machine is fit for, where that matters.
+pub(super) fn proxy_of(session: &Session, transports: &Transports) -> Proxy {
+    match transports.list().contains(&Transport::Hotadd) {
+        true => find_proxy(session, product_uuid().as_deref()),
+        false => Proxy::Elsewhere,
     }
 }
 
@@ -106,10 +113,17 @@ fn options(global: &GlobalArgs, args: &VsphereBackupArgs) -> Result<VmBackupOpti
         quiesce: match args.quiesce {
             QuiesceChoice::None => QuiesceWish::No,
             QuiesceChoice::FileSystem => QuiesceWish::FileSystem,
+            // Of all VMs an encrypted one is no mistake of whoever asked for all.
+            QuiesceChoice::Application if args.all => QuiesceWish::ApplicationIfClear,
             QuiesceChoice::Application => QuiesceWish::Application,
         },
         unquiet: if args.require_quiesce { Unquiet::Fail } else { Unquiet::BackUp },
         quiesce_pause: QUIESCE_PAUSE,
+        watch: WatchLimits {
+            age_max: Duration::from_millis(args.snapshot_age_max),
+            free_percent_min: args.datastore_free_min,
+            ..WatchLimits::default()
+        },
         tracking: if args.no_enable_cbt { TrackingWish::Leave } else { TrackingWish::SwitchOn },
         audit: plain::audit_share(args.read_all, args.audit),
         transports: transports(&args.disks)?,
@@ -134,17 +148,18 @@ fn undo_leftovers(
     opened: &mut Opened<engine::Writer>,
     args: &VsphereBackupArgs,
     result: &mut VsphereBackupResult,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
     if args.dry_run {
-        return Ok(());
+        return Ok(Exit::Done);
     }
     let environment = opened.handle.environment();
     let repository = opened.handle.config().repository;
     let cleaned = clean_up(session, &environment.state, &repository, &environment.host, CleanupMode::Undo)
         .map_err(|error| Failure::of(&error, error.kind(), format!("vcenter {}", session.server())))?;
     result.undone = cleaned.undone;
+    let exit = if cleaned.left.is_empty() { Exit::Done } else { Exit::Attention };
     opened.warnings.extend(cleaned.left.into_iter().map(|text| warning("leftover", text)));
-    Ok(())
+    Ok(exit)
 }
 
 /// The VMs that are meant, each once.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use vsphere::{
-    Credentials, LoginError, Password, Session, SessionPace,
+    Credentials, LoginError, Password, Session, SessionPace, Stop,
     soap::{CallError, Endpoint, Thumbprint, TransportError, first_sight},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     failure::Failure,
     folders,
     output::WarningLine,
-    secrets,
+    secrets, signals,
 };
 
 /// A session, and what a person should know about how it came about.
@@ -58,7 +58,8 @@ pub fn connect(global: &GlobalArgs, args: &VcenterArgs) -> Result<Connected, Fai
     let credentials =
         Credentials { user: args.vcenter_user.clone(), password: Password::new(password.as_str().to_owned()) };
     let session = Session::login(endpoint.clone(), pin, credentials, SessionPace::default())
-        .map_err(|error| login_failure(&error, &endpoint))?;
+        .map_err(|error| login_failure(&error, &endpoint))?
+        .stopping(Stop::when(signals::stopped));
     pins.remember(&endpoint, pin)?;
     Ok(Connected { session, warnings })
 }
@@ -70,6 +71,7 @@ fn login_failure(error: &LoginError, endpoint: &Endpoint) -> Failure {
         LoginError::Call(CallError::Transport(TransportError::Certificate { found, .. })) => {
             failure.with_advice(format!("if it was renewed: --vcenter-thumbprint {found}"))
         }
+        LoginError::TooOld { .. } => failure.with_advice("upgrade the vCenter to 6.5 or newer"),
         LoginError::Call(_) | LoginError::NoVcenter { .. } => failure,
     }
 }

@@ -11,7 +11,7 @@ use vsphere::{
 
 use super::{connect::connect, points};
 use crate::{
-    args::{DiskAccessArgs, DoctorArgs, GlobalArgs},
+    args::{DiskAccessArgs, DoctorArgs, GlobalArgs, QuiesceChoice},
     commands::Done,
     exit::Exit,
     failure::Failure,
@@ -29,7 +29,12 @@ pub fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Done, Failure> {
     let place = format!("vcenter {}", session.server());
     let chosen = if args.vms.is_empty() { Chosen::All } else { Chosen::ByName };
     let (vms, mut findings) = chosen_vms(session, &args.vms)?;
-    let options = PreflightOptions { reader, quiesce: QuiesceWish::FileSystem, chosen, product_uuid: product_uuid() };
+    let quiesce = match args.quiesce {
+        QuiesceChoice::None => QuiesceWish::No,
+        QuiesceChoice::FileSystem => QuiesceWish::FileSystem,
+        QuiesceChoice::Application => QuiesceWish::Application,
+    };
+    let options = PreflightOptions { reader, quiesce, chosen, product_uuid: product_uuid() };
     findings.extend(preflight(session, &vms, &options));
     findings.sort_by_key(|finding| finding.check);
 

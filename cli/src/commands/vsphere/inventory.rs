@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use repo_format::VmIdentity;
+use repo_format::{StoragePolicy, VmIdentity};
 use vsphere::{
-    Policies, Policy, PolicyOf, PowerState, Session, VmSummary, backup::identity_of, config_of, inventory_path,
+    Policies, PolicyOf, PowerState, Session, VmSummary, backup::identity_of, config_of, inventory_path,
     soap::CallError, vm_home::VmConfig,
 };
 
@@ -72,7 +72,7 @@ fn newest_points(global: &GlobalArgs, warnings: &mut Vec<WarningLine>) -> (Point
 /// What rows are made of.
 struct Rows<'s> {
     session: &'s Session,
-    policies: Option<(Policies<'s>, Vec<Policy>)>,
+    policies: Option<(Policies<'s>, Vec<StoragePolicy>)>,
     points: Points,
 }
 

@@ -4,6 +4,7 @@ mod backup;
 mod cleanup;
 mod connect;
 mod doctor;
+mod in_place;
 mod inventory;
 mod plan;
 mod points;

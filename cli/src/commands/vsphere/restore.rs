@@ -12,11 +12,13 @@ use vsphere::{
         RestoreVmJob, RestoreVmOptions, RestoredVm, SavedPoint, Target, TargetInventory, VerifyAfter, Wish, decide,
         question_text, restore_vm,
     },
+    transport::Proxy,
 };
 
 use super::{
-    backup::{reader, transports},
+    backup::{proxy_of, reader, transports},
     connect::{Connected, connect},
+    in_place,
     wish::{exit_of, no_place, plan_line, plan_text, refusal, unread, wish_for, wish_of},
 };
 use crate::{
@@ -40,11 +42,14 @@ pub fn run(global: &GlobalArgs, args: &VsphereRestoreArgs) -> Result<Done, Failu
     let begun = Instant::now();
     let power_on = if args.power_on { PowerOn::Yes } else { PowerOn::No };
     let wish = wish_of(&args.wish, Purpose::Restore, power_on)?;
-    let options = options(global, args)?;
+    let mut options = options(global, args)?;
     let selector = selector_at(&args.selector, args.at.as_deref())?;
     let opened = opening::writer(global)?;
     let chosen = choose_parsed(&opened.handle, &selector, &opened.place)?;
     let opened = if args.dry_run { opened.without_pin() } else { opened.pinning(chosen.id) };
+    if args.in_place {
+        return in_place::run(global, args, options, &opened, &chosen);
+    }
     let point = SavedPoint::read(&opened.handle, chosen.id).map_err(|error| unread(&error, &chosen))?;
     let mut wish = wish_for(&wish, &args.wish, &point.saved.name);
     if terminal::can_ask() && !args.dry_run {
@@ -53,6 +58,7 @@ pub fn run(global: &GlobalArgs, args: &VsphereRestoreArgs) -> Result<Done, Failu
     let Connected { session, warnings } = connect(global, &args.vcenter)?;
     let mut warnings: Vec<WarningLine> =
         opened.warnings.iter().cloned().chain(warnings).chain(chosen.warnings.iter().cloned()).collect();
+    options.proxy = proxy_of(&session, &options.transports);
     if !args.dry_run {
         undo_leftovers(&session, &opened, &mut warnings)?;
     }
@@ -111,13 +117,14 @@ fn options(global: &GlobalArgs, args: &VsphereRestoreArgs) -> Result<RestoreVmOp
     Ok(RestoreVmOptions {
         reader: writer_of(&args.disks)?,
         transports: transports(&args.disks)?,
+        proxy: Proxy::Elsewhere,
         threads: global.thread_count(),
         verify_after: if args.verify_after { VerifyAfter::Yes } else { VerifyAfter::No },
     })
 }
 
 /// What killed runs have left goes first: a half-made VM holds the name that is wanted.
-fn undo_leftovers(
+pub(super) fn undo_leftovers(
     session: &Session,
     opened: &Opened<PinnedReader>,
     warnings: &mut Vec<WarningLine>,
@@ -177,7 +184,7 @@ fn unanswered(plan: &PlanLine, chosen: &Chosen) -> Failure {
 }
 
 /// A plan is for people: on standard error, before anything is written.
-fn say(lines: &[String]) {
+pub(super) fn say(lines: &[String]) {
     let mut out = std::io::stderr().lock();
     for line in lines {
         // Nobody listens: the plan is in the result, too.

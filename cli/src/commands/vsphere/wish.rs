@@ -32,19 +32,8 @@ pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<W
         }
         None => MapFile::default(),
     };
-    for text in &args.key_provider {
-        match text.split_once('=') {
-            Some((old, new)) if !old.is_empty() && !new.is_empty() => {
-                map.key_providers.insert(old.to_owned(), new.to_owned());
-            }
-            _ => {
-                return Err(Failure::invalid(
-                    format!("--key-provider {text}: no OLD=NEW"),
-                    "--key-provider kms-prod=kms-dr",
-                ));
-            }
-        }
-    }
+    map.key_providers.extend(renamings("--key-provider", &args.key_provider, "kms-prod=kms-dr")?);
+    map.networks.extend(renamings("--network", &args.network, "\"VM Network\"=\"DR Network\"")?);
     let loss = |word: &String| {
         word.parse::<Loss>()
             .map_err(|error| Failure::invalid(format!("--accept-loss: {error}"), "--accept-loss nvram,vtpm"))
@@ -70,6 +59,15 @@ pub fn wish_of(args: &WishArgs, purpose: Purpose, power_on: PowerOn) -> Result<W
         operator: Operator::Away,
         purpose,
     })
+}
+
+/// Options of the form `OLD=NEW`.
+fn renamings(option: &str, given: &[String], example: &str) -> Result<Vec<(String, String)>, Failure> {
+    let read = |text: &String| match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err(Failure::invalid(format!("{option} {text}: no OLD=NEW"), format!("{option} {example}"))),
+    };
+    given.iter().map(read).collect()
 }
 
 /// The same for one VM: where the command line says it goes wins over the map.
@@ -124,6 +122,11 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
         Decision::Ask(asked) => asked.questions.iter().map(question_text).collect(),
         Decision::Go(_) | Decision::Refuse(_) => Vec::new(),
     };
+    let mut text = decision_lines(&point.saved, decision, &target.facts, &time);
+    if plan.is_none() {
+        // What is refused has a heading as well: of many VMs one must see whose reasons these are.
+        text.insert(0, format!("plan: {} @ {time} -> {}", point.saved.name, target.facts.place));
+    }
     PlanLine {
         point: chosen.id.to_string(),
         vm: chosen.vm.clone(),
@@ -132,7 +135,7 @@ pub fn plan_line(chosen: &Chosen, point: &SavedPoint, decision: &Decision, targe
         losses: plan.map(|plan| plan.losses.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         refused,
         questions,
-        text: decision_lines(&point.saved, decision, &target.facts, &time),
+        text,
         time,
     }
 }

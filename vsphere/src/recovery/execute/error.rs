@@ -1,10 +1,15 @@
 //! Why a VM was not brought back.
 
-use engine::{Kind, RestoreError};
+use engine::Kind;
 
 use crate::{
-    datastore_file::DatastoreFileError, disk::DiskError, inventory::InventoryError, journal::JournalError,
-    recovery::SpecError, soap::CallError, task::TaskError, transport::Refused, vm_home::ConfigError,
+    datastore_file::DatastoreFileError,
+    inventory::InventoryError,
+    journal::JournalError,
+    recovery::{SpecError, WriteDisksError},
+    soap::CallError,
+    task::TaskError,
+    vm_home::ConfigError,
 };
 
 /// Why a VM was not brought back. In every case but [`LeftBehind`](Self::LeftBehind) nothing of it is left in vCenter.
@@ -25,6 +30,10 @@ pub enum RestoreVmError {
         key: String,
         /// What vCenter said.
         source: TaskError,
+        /// What to do, with exactly the consent that it needs.
+        advice: String,
+        /// It was known that the key cannot be had now, and a VM that waits for it was wished for.
+        waited_for: bool,
     },
     /// vCenter did not make the VM.
     #[error("{vm}: it could not be made: {source}")]
@@ -52,57 +61,9 @@ pub enum RestoreVmError {
         /// What differs.
         what: String,
     },
-    /// A way to a disk that must not be taken.
-    #[error("{vm} {disk}: {refused}; the half-made VM was removed")]
-    Transport {
-        /// The VM.
-        vm: String,
-        /// The disk.
-        disk: String,
-        /// Which, and why.
-        refused: Refused,
-    },
-    /// A disk cannot be opened.
+    /// Its disks.
     #[error("{0}; the half-made VM was removed")]
-    Disk(#[from] DiskError),
-    /// A disk behind somebody else's NBD server cannot be opened.
-    #[error("{vm} {disk}: {what}; the half-made VM was removed")]
-    Outside {
-        /// The VM.
-        vm: String,
-        /// The disk.
-        disk: String,
-        /// What happened.
-        what: String,
-        /// How to react.
-        kind: Kind,
-    },
-    /// The engine.
-    #[error("{vm}: {source}; the half-made VM was removed")]
-    Restore {
-        /// The VM.
-        vm: String,
-        /// Why.
-        source: RestoreError,
-    },
-    /// Stored bytes are damaged.
-    #[error("{vm}: {disks} could not be restored whole; the half-made VM was removed")]
-    Damaged {
-        /// The VM.
-        vm: String,
-        /// Its disks, and what of them is lost.
-        disks: String,
-    },
-    /// What was read back is not what was written.
-    #[error("{vm} {disk}: {bytes} bytes read back differ from the restore point; the half-made VM was removed")]
-    ReadBack {
-        /// The VM.
-        vm: String,
-        /// The disk.
-        disk: String,
-        /// How many.
-        bytes: u64,
-    },
+    Disks(WriteDisksError),
     /// The NVRAM file.
     #[error("{vm}: NVRAM: {source}; the half-made VM was removed")]
     Nvram {
@@ -154,12 +115,8 @@ impl RestoreVmError {
             Self::Journal(error) => error.kind(),
             Self::KeyNotHad { .. } => Kind::Failed,
             Self::Create { source, .. } | Self::Task { source, .. } => source.kind(),
-            Self::NotAsDecided { .. } | Self::ReadBack { .. } | Self::NvramDiffers { .. } => Kind::Failed,
-            Self::Transport { refused, .. } => refused.kind(),
-            Self::Disk(error) => error.kind(),
-            Self::Outside { kind, .. } => *kind,
-            Self::Restore { source, .. } => source.kind(),
-            Self::Damaged { .. } => Kind::Damaged,
+            Self::NotAsDecided { .. } | Self::NvramDiffers { .. } => Kind::Failed,
+            Self::Disks(error) => error.kind(),
             Self::Nvram { source, .. } => source.kind(),
             Self::Contradiction { .. } => Kind::Bug,
             Self::Inventory(error) => error.kind(),
@@ -171,7 +128,11 @@ impl RestoreVmError {
 
     /// Whether this is a refusal: what was asked for cannot come out, and nothing of it is left.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::KeyNotHad { .. } | Self::Restore { source: RestoreError::BadExtents { .. }, .. })
+        match self {
+            Self::KeyNotHad { waited_for, .. } => !waited_for,
+            Self::Disks(error) => error.is_refusal(),
+            _ => false,
+        }
     }
 
     /// Whether a VM may have been made although no answer said so.
@@ -185,14 +146,10 @@ impl RestoreVmError {
     /// What to do, where it is not what the kind says.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::KeyNotHad { .. } => {
-                "make the key available, or --vm-encryption new-keys --accept-loss nvram,vtpm (what the point holds of them)"
-            }
-            Self::Disk(error) => error.hint()?,
-            Self::Transport { refused, .. } => refused.hint(),
+            Self::KeyNotHad { advice, .. } => advice,
+            Self::Disks(error) => error.hint()?,
             Self::LeftBehind { .. } => "strongroom vsphere cleanup",
             Self::NotAsDecided { .. } => "check the policy and the key provider that are named, then run it again",
-            Self::ReadBack { .. } => "check the storage, then run it again",
             _ => return None,
         };
         Some(text.to_owned())

@@ -14,16 +14,16 @@ mod nvram;
 
 use engine::{Monitor, Reader, RestoreReport, random};
 
-use super::{Power, Recovery, SavedPoint, Target, Wish, config_spec};
+use super::{EncryptionWish, Power, Recovery, SavedPoint, Target, Wish, config_spec, reason::options};
 use crate::{
-    cleanup::{CleanupMode, undo_vm},
+    cleanup::{CleanupMode, VmUndone, mark_of, undo_vm},
     inventory::config_of,
-    journal::{Effect, Intent, Journal},
+    journal::{Effect, Intent, Journal, JournalError},
     session::Session,
     soap::{Element, FaultClass, ManagedObject},
     task::TaskError,
-    transport::Transports,
-    vm_change::{create_vm, power_on_vm, reconfigure_vm},
+    transport::{Proxy, Transports},
+    vm_change::{create_vm, power_on_vm, reconfigure_vm, wait_for_settings},
     vm_home::VmConfig,
 };
 
@@ -45,6 +45,8 @@ pub struct RestoreVmOptions {
     pub reader: crate::backup::Reader,
     /// Ways to a disk, in the order they are tried.
     pub transports: Transports,
+    /// The machine that this program runs on.
+    pub proxy: Proxy,
     /// Threads of the engine.
     pub threads: usize,
     /// Are the disks read back?
@@ -113,12 +115,12 @@ pub fn restore_vm(job: &RestoreVmJob<'_>, monitor: &dyn Monitor) -> Result<Resto
         create_vm(job.session, &job.target.place.vm, spec.into_element()).map_err(|error| job.not_created(error));
     let filled = made.and_then(|vm| {
         journal.made(intent, vm.moref())?;
-        let disks = fill(job, &vm, monitor, &mut notes)?;
+        let disks = fill(job, &vm, &mut journal, monitor, &mut notes)?;
         Ok((vm, disks))
     });
     let (vm, disks) = match filled {
         Ok(filled) => filled,
-        Err(error) => return Err(undone(job, journal, intent, error)),
+        Err(error) => return Err(undone(job, journal, error)),
     };
     journal.kept(intent)?;
     journal.close()?;
@@ -130,13 +132,14 @@ pub fn restore_vm(job: &RestoreVmJob<'_>, monitor: &dyn Monitor) -> Result<Resto
 fn fill(
     job: &RestoreVmJob<'_>,
     vm: &ManagedObject,
+    journal: &mut Journal,
     monitor: &dyn Monitor,
     notes: &mut Vec<String>,
 ) -> Result<RestoreReport, RestoreVmError> {
     let config = config_of(job.session, vm)?;
     compare::as_decided(job, vm, &config)?;
     let config = VmConfig::read(&config)?;
-    let report = disks::write(job, vm, &config, monitor, notes)?;
+    let report = disks::write(job, vm, &config, journal, monitor, notes)?;
     nvram::upload(job, vm)?;
     settle(job, vm)?;
     Ok(report)
@@ -151,7 +154,16 @@ fn settle(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Result<(), RestoreVmErr
         Element::new("extraConfig").with_xsi_type("OptionValue").with_text("key", super::RUN_OPTION).with(value);
     let spec = Element::new("spec").with(no_mark);
     let spec = if tracked { spec.with_text("changeTrackingEnabled", "true") } else { spec };
-    reconfigure_vm(job.session, vm, spec).map_err(|source| job.task("its last settings", source))
+    match reconfigure_vm(job.session, vm, spec) {
+        // The answer alone may have been lost.
+        Err(source) if source.may_have_happened() && is_settled(job, vm) => Ok(()),
+        result => result.map_err(|source| job.task("its last settings", source)),
+    }
+}
+
+/// Whether the mark has gone, with which everything else of the last settings came.
+fn is_settled(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> bool {
+    wait_for_settings(job.session, vm).is_ok() && mark_of(job.session, vm).is_ok_and(|mark| mark.is_empty())
 }
 
 fn power(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Powered {
@@ -168,26 +180,29 @@ fn power(job: &RestoreVmJob<'_>, vm: &ManagedObject) -> Powered {
 }
 
 /// Destroys what was made. What cannot be destroyed stays in the journal, and in the error.
-fn undone(job: &RestoreVmJob<'_>, mut journal: Journal, intent: Intent, error: RestoreVmError) -> RestoreVmError {
+fn undone(job: &RestoreVmJob<'_>, journal: Journal, error: RestoreVmError) -> RestoreVmError {
     let made = journal.open().first().and_then(|open| open.object.clone());
     let folder = job.target.place.vm.folder.moref();
     let run = journal.run().to_owned();
     let result = undo_vm(job.session, &run, made.as_deref(), folder, &job.recovery.name, CleanupMode::Undo);
-    let why = match result {
-        Ok(_) => match journal.undone(intent).and_then(|()| journal.close()) {
-            Ok(()) => return error,
-            Err(error) => error.to_string(),
-        },
+    let gone = match result {
+        Ok(VmUndone::Nothing | VmUndone::Destroyed(_)) => Ok(()),
+        Ok(VmUndone::Whole) => Err("it does not bear the mark of this run any more".to_owned()),
         // Without an object of its own this run has made nothing: a VM of that name is somebody else's.
-        Err(_) if made.is_none() && !error.may_have_made() => {
-            match journal.undone(intent).and_then(|()| journal.close()) {
-                Ok(()) => return error,
-                Err(error) => error.to_string(),
-            }
-        }
-        Err(why) => why,
+        Err(_) if made.is_none() && !error.may_have_made() => Ok(()),
+        Err(why) => Err(why),
     };
-    RestoreVmError::LeftBehind { vm: job.recovery.name.clone(), why, source: Box::new(error) }
+    match gone.and_then(|()| nothing_is_left(journal).map_err(|error| error.to_string())) {
+        Ok(()) => error,
+        Err(why) => RestoreVmError::LeftBehind { vm: job.recovery.name.clone(), why, source: Box::new(error) },
+    }
+}
+
+/// The VM is gone, and with it whatever was done to it.
+fn nothing_is_left(mut journal: Journal) -> Result<(), JournalError> {
+    let open: Vec<Intent> = journal.open().iter().map(|open| journal.intent_of(open)).collect();
+    open.into_iter().try_for_each(|intent| journal.undone(intent))?;
+    journal.close()
 }
 
 impl RestoreVmJob<'_> {
@@ -199,11 +214,23 @@ impl RestoreVmJob<'_> {
         RestoreVmError::Task { vm: self.name(), what, source }
     }
 
+    /// What is left where vCenter does not make a VM under its key.
+    fn without_the_key(&self) -> String {
+        let saved = &self.point.saved;
+        let otherwise = match self.recovery.home.is_unbootable() {
+            true => options(EncryptionWish::None, saved),
+            false => options(EncryptionWish::NewKeys, saved),
+        };
+        format!("make the key available, or {otherwise}")
+    }
+
     /// A key that cannot be had is told as what it is (F4); it is never tried again blindly.
     fn not_created(&self, source: TaskError) -> RestoreVmError {
         match source.class() {
             Some(FaultClass::KeyUnavailable { key_ids }) => RestoreVmError::KeyNotHad {
                 vm: self.name(),
+                advice: self.without_the_key(),
+                waited_for: self.recovery.home.is_unbootable(),
                 key: match self.point.saved.encryption.key() {
                     Some(key) => key.to_string(),
                     None => key_ids.join(", "),

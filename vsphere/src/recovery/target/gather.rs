@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use repo_format::{PolicyEncrypts, StoragePolicy};
-
 use super::{
     PlaceError, TargetPlace,
     inventory::TargetInventory,
@@ -18,7 +16,7 @@ use crate::{
     },
     properties::properties_of,
     recovery::{
-        HostCrypto, MissingPrivilege, NameState, NeededFor, ProviderState, RegisterHost, ServerKind, TargetFacts, Wish,
+        HostCrypto, NameState, NeededFor, PrivilegeGap, ProviderState, RegisterHost, ServerKind, TargetFacts, Wish,
         guards::new_name, keys_to_ask,
     },
     session::Session,
@@ -59,9 +57,9 @@ impl Target {
             providers: providers.iter().map(|provider| provider.id.clone()).collect::<BTreeSet<_>>(),
             keys: keys.into_iter().zip(states).collect::<BTreeMap<_, _>>(),
             default_provider: default_provider(providers),
-            policies: looked.policies.iter().map(policy).collect(),
+            policies: looked.policies.clone(),
             host: place.host_name.clone(),
-            host_crypto: host_crypto(session, place.vm.host.as_ref())?,
+            host_crypto: host_crypto(session, &place.hosts)?,
             register_host: rights.register_host,
             name: if taken { NameState::Taken } else { NameState::Free },
             networks: networks.into_iter().map(|found| found.network).collect(),
@@ -71,11 +69,6 @@ impl Target {
         };
         Ok(Self { place, facts })
     }
-}
-
-fn policy(policy: &crate::policy::Policy) -> StoragePolicy {
-    let encrypts = if policy.encrypts { PolicyEncrypts::Yes } else { PolicyEncrypts::No };
-    StoragePolicy { id: policy.id.clone(), name: policy.name.clone(), encrypts }
 }
 
 fn default_provider(providers: &[KeyProvider]) -> ProviderState {
@@ -88,21 +81,33 @@ fn default_provider(providers: &[KeyProvider]) -> ProviderState {
     }
 }
 
-fn host_crypto(session: &Session, host: Option<&ManagedObject>) -> Result<HostCrypto, PlaceError> {
-    let Some(host) = host else { return Ok(HostCrypto::Unknown) };
-    let found = properties_of(session, host, &["runtime.cryptoState"])?;
-    Ok(match found.text("runtime.cryptoState")? {
-        Some("safe") => HostCrypto::Safe,
-        Some("prepared") => HostCrypto::Prepared,
-        Some("incapable") => HostCrypto::Incapable,
-        Some("pendingIncapable") => HostCrypto::PendingIncapable,
-        _ => HostCrypto::Unknown,
-    })
+/// The best that the hosts can do: a cluster that chooses takes one that is fit.
+fn host_crypto(session: &Session, hosts: &[ManagedObject]) -> Result<HostCrypto, PlaceError> {
+    let rank = |state: HostCrypto| match state {
+        HostCrypto::Safe => 4,
+        HostCrypto::Unknown => 3,
+        HostCrypto::Prepared => 2,
+        HostCrypto::Incapable => 1,
+        HostCrypto::PendingIncapable => 0,
+    };
+    let mut best = None;
+    for host in hosts {
+        let found = properties_of(session, host, &["runtime.cryptoState"])?;
+        let state = match found.text("runtime.cryptoState")? {
+            Some("safe") => HostCrypto::Safe,
+            Some("prepared") => HostCrypto::Prepared,
+            Some("incapable") => HostCrypto::Incapable,
+            Some("pendingIncapable") => HostCrypto::PendingIncapable,
+            _ => HostCrypto::Unknown,
+        };
+        best = [best, Some(state)].into_iter().flatten().max_by_key(|state| rank(*state));
+    }
+    Ok(best.unwrap_or(HostCrypto::Unknown))
 }
 
 /// What of the rights is missing.
 struct Rights {
-    missing: Vec<MissingPrivilege>,
+    missing: Vec<PrivilegeGap>,
     register_host: RegisterHost,
 }
 
@@ -142,7 +147,7 @@ impl Rights {
                 _ => looked.path(object),
             }
         };
-        let missing = missing.into_iter().map(|missing| MissingPrivilege {
+        let missing = missing.into_iter().map(|missing| PrivilegeGap {
             id: missing.id.to_owned(),
             object: named(&missing.object),
             needed_for: match RESTORE_ENCRYPTED_FOLDER.ids.contains(&missing.id) {

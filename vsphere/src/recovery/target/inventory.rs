@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use repo_format::StoragePolicy;
+
 use super::PlaceError;
 use crate::{
     inventory::{VmSummary, in_view, list_vms, unescaped},
     key_provider::{KeyProvider, key_providers},
-    policy::{Policies, Policy},
+    policy::Policies,
     properties::Properties,
     session::Session,
     soap::{Element, ManagedObject},
@@ -44,7 +46,7 @@ pub struct TargetInventory {
     pub(super) pools: Vec<(ManagedObject, ManagedObject)>,
     pub(super) datastores: Vec<Datastore>,
     pub(super) vms: Vec<VmSummary>,
-    pub(super) policies: Vec<Policy>,
+    pub(super) policies: Vec<StoragePolicy>,
     providers: std::cell::OnceCell<Vec<KeyProvider>>,
 }
 

@@ -32,6 +32,8 @@ pub struct TargetPlace {
     pub dc_path: String,
     /// The name of the host, if one is chosen.
     pub host_name: Option<String>,
+    /// Hosts that may run it: the chosen one, or those that the cluster chooses from.
+    pub hosts: Vec<ManagedObject>,
     /// Networks that can be reached there.
     pub networks: Vec<ManagedObject>,
     /// For a person: `DC1/Cluster1/ds-ssd`.

@@ -30,8 +30,13 @@ pub(super) fn find(
     let datacenter = looked.datacenter(&folder).cloned();
     let (compute, pool) = pool(looked, datacenter.as_ref(), wanted)?;
     let datastore = datastore(looked, compute, document, wanted)?;
-    let host = host(session, compute)?;
-    let (host, host_name) = host.map_or((None, None), |(host, name)| (Some(host), Some(name)));
+    let fit = fit_hosts(session, compute)?;
+    let chosen = fit.first().filter(|_| !compute.places_vms).cloned();
+    let hosts = match &chosen {
+        Some((_, host)) => vec![host.clone()],
+        None => fit.into_iter().map(|(_, host)| host).collect(),
+    };
+    let (host_name, host) = chosen.unzip();
     let (_, dc_path) = datacenter_of(session, &folder)?;
     let above = datacenter.as_ref().and_then(|datacenter| looked.names(datacenter).last().copied()).unwrap_or_default();
     Ok(TargetPlace {
@@ -41,6 +46,7 @@ pub(super) fn find(
         datastore_name: datastore.name.clone(),
         dc_path,
         host_name,
+        hosts,
         networks: compute.networks.clone(),
     })
 }
@@ -133,11 +139,8 @@ fn datastore<'l>(
     only("datastore", usable, |datastore| datastore.name.clone()).copied()
 }
 
-/// A host that is connected and not in maintenance, one in encryption mode first; `None` leaves the choice to the cluster.
-fn host(session: &Session, compute: &Compute) -> Result<Option<(ManagedObject, String)>, PlaceError> {
-    if compute.places_vms {
-        return Ok(None);
-    }
+/// Hosts that are connected and not in maintenance, those in encryption mode first, with their names.
+fn fit_hosts(session: &Session, compute: &Compute) -> Result<Vec<(String, ManagedObject)>, PlaceError> {
     let paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode", "runtime.cryptoState"];
     let mut fit = Vec::new();
     for host in &compute.hosts {
@@ -150,7 +153,7 @@ fn host(session: &Session, compute: &Compute) -> Result<Option<(ManagedObject, S
         }
     }
     fit.sort();
-    Ok(fit.into_iter().next().map(|(_, name, host)| (host, name)))
+    Ok(fit.into_iter().map(|(_, name, host)| (name, host)).collect())
 }
 
 /// The only one there is.

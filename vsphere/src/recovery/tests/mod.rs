@@ -1,6 +1,7 @@
 //! The tables of recovery, row by row and as a whole.
 
 mod failures;
+mod guards;
 mod product;
 mod table;
 

@@ -249,7 +249,7 @@ fn every_guard_is_reported_and_damage_comes_first() {
     vm.binding = Binding::Broken { what: "x".to_owned() };
     vm.policy = None;
     let privilege =
-        |id: &str, needed_for| MissingPrivilege { id: id.to_owned(), object: "folder dr".to_owned(), needed_for };
+        |id: &str, needed_for| PrivilegeGap { id: id.to_owned(), object: "folder dr".to_owned(), needed_for };
     let facts = TargetFacts {
         server: ServerKind::BareHost,
         name: NameState::Taken,
@@ -274,7 +274,7 @@ fn a_restore_in_the_clear_asks_for_no_right_to_encrypt() {
     let facts = TargetFacts {
         server: ServerKind::BareHost,
         host_crypto: HostCrypto::PendingIncapable,
-        missing_privileges: vec![MissingPrivilege {
+        missing_privileges: vec![PrivilegeGap {
             id: "Cryptographer.EncryptNew".to_owned(),
             object: "folder dr".to_owned(),
             needed_for: NeededFor::Encryption,
