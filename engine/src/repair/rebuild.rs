@@ -116,6 +116,8 @@ pub fn rebuild_log(
     let packs = list(environment.store.as_ref(), Prefix::Packs)?;
     monitor.event(&Event::Phase { name: "read directories", total_bytes: 0 });
     let mut writer = begin_log_anew(environment, secret)?;
+    // Its ordinals are those of the old log.
+    writer.0.forget_index()?;
     let Found { new, problems } = open_packs(&writer, &packs, monitor)?;
     let (session, lock) = open_in_log(&mut writer, &[])?;
     for new in new.chunks(PACKS_AN_ENTRY) {

@@ -453,6 +453,9 @@ fn a_lost_log_is_written_anew_from_packs_and_one_slot() {
     let points: Vec<ChunkId> = bench.writer().state().points().iter().map(|point| point.id).collect();
     assert_eq!(points.len(), bench.contents.len());
     assert_eq!(bench.verified().problems, []);
+    // The local index counted packs as the old log did.
+    let options = VerifyOptions { depth: Depth::Quick, points: Vec::new(), threads: 1 };
+    assert_eq!(verify(&mut bench.writer().0, &options, &Silent).unwrap().problems, []);
     bench.assert_all_restore();
     // Nothing is lost by going on.
     bench.back_up("web01", &noise(3, 1 << 16));

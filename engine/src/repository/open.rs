@@ -92,7 +92,13 @@ pub fn open_reader(environment: Environment, secret: &SlotSecret) -> Result<Read
     // A state folder that cannot be written must not keep the person on call from reading.
     let _ = environment.state.remember_head(&repository, log.head());
     let _ = environment.state.remember_slot(&repository, slot);
-    Ok(Reader::new(environment, config, keys, repository_keys, slot, log))
+    let is_other_history = environment.accept_rollback == Some(log.head().digest);
+    let mut reader = Reader::new(environment, config, keys, repository_keys, slot, log);
+    if is_other_history {
+        // What is cached counts packs as the other history does.
+        let _ = reader.forget_index();
+    }
+    Ok(reader)
 }
 
 /// Opens the repository for adding to it.
