@@ -122,6 +122,14 @@ pub fn writer(global: &GlobalArgs) -> Result<Opened<Writer>, Failure> {
     open_with(global, open_writer)
 }
 
+/// The store of the repository that is copied or repaired from.
+pub fn store_from(global: &GlobalArgs, from: &FromArgs) -> Result<(Arc<dyn Store>, PathBuf), Failure> {
+    let other = GlobalArgs { repo: Some(from.from.clone()), ..global.clone() };
+    let (store, path) = store(&other)?;
+    check_there(&path)?;
+    Ok((store, path))
+}
+
 /// Opens the repository that is copied from, with its own ways in.
 pub fn reader_from(global: &GlobalArgs, from: &FromArgs) -> Result<Opened<Reader>, Failure> {
     let other = GlobalArgs { repo: Some(from.from.clone()), accept_rollback: None, ..global.clone() };

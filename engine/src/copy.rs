@@ -27,7 +27,7 @@ use crate::{
     restore::{RestoreHomeError, restore_home},
     stored_disk::FrameCache,
 };
-use source::StoredDiskSource;
+pub(crate) use source::StoredDiskSource;
 
 /// How to copy.
 #[derive(Clone, Copy, Debug)]
@@ -255,7 +255,7 @@ fn open_disk<'r>(cache: &'r FrameCache<'r>, disk: &DiskRecord) -> Result<JobDisk
     })
 }
 
-fn captured_home(from: &Reader, point: ChunkId) -> Result<CapturedHome, RestoreHomeError> {
+pub(crate) fn captured_home(from: &Reader, point: ChunkId) -> Result<CapturedHome, RestoreHomeError> {
     let home = restore_home(from, point)?;
     Ok(CapturedHome { record: home.home, document: home.document, nvram: home.nvram })
 }
@@ -277,7 +277,7 @@ fn changes_since(from: &Reader, before: &Copied, record: &RestorePoint) -> Resul
 }
 
 /// What a repository holds, by what was captured: ids differ from repository to repository, captures do not.
-struct Captures {
+pub(crate) struct Captures {
     by_capture: HashMap<Capture, ChunkId>,
     /// The last point of each VM that this run has dealt with.
     newest: HashMap<VmIdentity, Copied>,
@@ -326,7 +326,7 @@ struct Copied {
 }
 
 impl Captures {
-    fn of(repository: &Reader) -> Result<Self, ReadError> {
+    pub(crate) fn of(repository: &Reader) -> Result<Self, ReadError> {
         let mut captures = Self { by_capture: HashMap::new(), newest: HashMap::new() };
         for (point, record) in repository.live_points() {
             match record {
@@ -339,7 +339,7 @@ impl Captures {
     }
 
     /// The copy of `record`, if there is one.
-    fn find(&self, record: &RestorePoint) -> Option<ChunkId> {
+    pub(crate) fn find(&self, record: &RestorePoint) -> Option<ChunkId> {
         self.by_capture.get(&Capture::of(record)).copied()
     }
 

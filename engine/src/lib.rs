@@ -2,9 +2,9 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `copy`, `listing`, `keys_admin` |
+//! | conductors: one walk each, on one screen | `backup`, `restore`, `serve`, `verify`, `forget`, `prune`, `copy`, `repair`, `listing`, `keys_admin` |
 //! | roles: what a handle may do | `repository`, `session`, `pinned_reader`, `captured_home`, `verdict`, `retention`, `map_walk`, `map_edit`, `stored_disk` |
-//! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `source`, `target` |
+//! | stages | `pipeline`, `splice`, `audit`, `run_cutter`, `read_plan`, `frame_writer`, `dedup`, `pack_sink`, `mender`, `source`, `target` |
 //! | durable nouns | `pack_reader`, `index`, `index_sync`, `catalog`, `log`, `state_folder`, `job_journal`, `heartbeat`, `read_error` |
 //! | ground | `store`, `nbd`, `aligned`, `monitor`, `clock`, `entropy`, `error`, `problem`, `byte_ranges`, `changed_areas` |
 //!
@@ -33,6 +33,7 @@ mod listing;
 mod log;
 mod map_edit;
 mod map_walk;
+mod mender;
 mod monitor;
 mod nbd;
 mod pack_reader;
@@ -43,6 +44,7 @@ mod problem;
 mod prune;
 mod read_error;
 mod read_plan;
+mod repair;
 mod repository;
 mod restore;
 mod retention;
@@ -89,6 +91,7 @@ pub use log::{
     decide_commit, decide_condemn, decide_delete, decide_fence, decide_forget, decide_moved, decide_open, decide_pin,
 };
 pub use map_walk::{Found, MapWalk, Visitor};
+pub use mender::MendedFrom;
 pub use monitor::{Event, Monitor, Silent, Step};
 pub use nbd::{
     Answer, Ask, Channel, Chosen, Endpoint, Expecting, Export, Fault, Listen, ListenError, Listener, NbdClient,
@@ -103,6 +106,10 @@ pub use pipeline::StoreDiskError;
 pub use problem::{Cost, Part, Problem};
 pub use prune::{PruneError, PruneOptions, PrunePlan, PruneReport, freed_bytes, plan_prune, prune};
 pub use read_error::ReadError;
+pub use repair::{
+    Healed, HealedFrom, RebuildError, RebuildReport, RepairError, RepairMode, RepairOptions, RepairReport,
+    RepairSources, rebuild_index, rebuild_log, repair,
+};
 pub use repository::{
     Environment, InitError, InitReport, NewRepository, NewSlotSecret, OpenError, Reader, UnlockError, Writer, init,
     open_reader, open_writer,
@@ -128,4 +135,4 @@ pub use target::{
     TargetError, UnwrittenTarget, check_file_name,
 };
 pub use verdict::{NeededKey, Verdict, judge, judge_damaged};
-pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_without_key};
+pub use verify::{Depth, Share, VerifyError, VerifyOptions, VerifyReport, verify, verify_and_mend, verify_without_key};

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::{
     CheckedFrame, Class, Config, Directory, FormatError, FullPack, Keyring, NewPack, PackBuilder, PackClose, PackHead,
-    PackLayout, PackName, Salt, SealedFrame, SessionId,
+    PackLayout, PackName, Salt, SealedFrame, SessionId, prepare_parity,
 };
 
 use crate::{
@@ -233,6 +233,10 @@ impl OpenPack {
 }
 
 fn store_packs(shared: &Shared, packs: &Receiver<FullPack>) -> Result<(), SinkError> {
+    if shared.config.parity_rate > 0 {
+        // 20 ms that the first pack need not wait for: this thread has nothing to do yet.
+        prepare_parity();
+    }
     for pack in packs {
         shared.store.put_pack(&pack)?;
         shared.stored(&pack)?;

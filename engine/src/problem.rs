@@ -59,7 +59,7 @@ pub(crate) fn is_loss(kind: Kind) -> bool {
 }
 
 /// Gathers what one problem costs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Costs {
     parts: BTreeMap<(ChunkId, Part), Ranges>,
 }

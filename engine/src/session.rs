@@ -144,6 +144,14 @@ impl<'w> Session<'w> {
         Ok(Self::start(writer, id, None, dedup, Vec::new()))
     }
 
+    /// The same for a session that would move chunks out of `from`.
+    pub(crate) fn rehearse_to_move(writer: &'w mut Writer, from: &BTreeSet<PackOrdinal>) -> Result<Self, SessionError> {
+        writer.0.environment.store = Arc::new(ReadOnlyStore::new(Arc::clone(&writer.environment.store)));
+        let id = SessionId::from_bytes(random(writer.environment.entropy.as_ref()));
+        let dedup = new_dedup(writer, from)?;
+        Ok(Self::start(writer, id, None, dedup, Vec::new()))
+    }
+
     fn start(
         writer: &'w mut Writer,
         id: SessionId,

@@ -7,6 +7,7 @@
 //! | without key | names, checksums and the chain of the log: what a storage host can check that holds no key |
 
 mod costs;
+mod mending;
 mod objects;
 mod quick;
 mod read_data;
@@ -14,21 +15,24 @@ mod read_data;
 mod tests;
 mod without_key;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
-use repo_format::{ChunkId, PackName};
+use repo_format::{ChunkId, PackName, PackOrdinal, VerifiedHow};
 
 use crate::{
     catalog::CatalogError,
     error::Kind,
-    log::LogError,
+    log::{LogError, decide_verified},
+    mender::{MendedFrom, Mender, WriteBack},
     monitor::{Event, Monitor},
     problem::Problem,
     read_error::ReadError,
-    repository::Reader,
+    repository::{Reader, Writer},
     store::StoreError,
 };
 
+use costs::Damage;
+use mending::Mending;
 use quick::PackToRead;
 
 pub use without_key::verify_without_key;
@@ -75,6 +79,8 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// Restore points whose maps were walked.
     pub points_checked: u64,
+    /// Packs that were damaged and are mended: what was wrong with each, and what it was mended from.
+    pub mended: Vec<(Problem, MendedFrom)>,
     /// When the pack that was not read for longest was read: `None` for never, or if there is no pack.
     pub oldest_verified_ms: Option<u64>,
 }
@@ -99,7 +105,7 @@ pub enum VerifyError {
     /// The repository cannot be read right now.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log cannot be read on.
+    /// The log cannot be read on, or written.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The store cannot be read right now.
@@ -140,14 +146,66 @@ pub fn verify(
     options: &VerifyOptions,
     monitor: &dyn Monitor,
 ) -> Result<VerifyReport, VerifyError> {
+    Ok(examine(reader, options, None, monitor)?.report)
+}
+
+/// Verifies, and mends in passing what the parity of a pack makes up for.
+pub fn verify_and_mend(
+    writer: &mut Writer,
+    options: &VerifyOptions,
+    monitor: &dyn Monitor,
+) -> Result<VerifyReport, VerifyError> {
+    let mender = Mender {
+        store: Arc::clone(&writer.environment().store),
+        keys: Arc::clone(writer.keys()),
+        other: None,
+        write_back: WriteBack::Yes,
+    };
+    let examined = examine(&mut writer.0, options, Some(&mender), monitor)?;
+    log_mended(writer, &examined.mended)?;
+    Ok(examined.report)
+}
+
+/// What was mended bears its name: the log says so.
+pub(crate) fn log_mended(writer: &mut Writer, packs: &[PackOrdinal]) -> Result<(), VerifyError> {
+    let slot = writer.slot();
+    writer.append(&mut |state| decide_verified(state, packs, VerifiedHow::Name, slot))?;
+    writer.remember_head();
+    Ok(())
+}
+
+/// A verification and what a repair goes on from.
+pub(crate) struct Examined {
+    pub(crate) report: VerifyReport,
+    /// Packs mended, ascending.
+    pub(crate) mended: Vec<PackOrdinal>,
+    /// Packs seen twice to be damaged or missing, which could not be mended, ascending. Empty without a mender.
+    pub(crate) bad: Vec<PackOrdinal>,
+    /// What the packs were found to lack.
+    damage: Damage,
+}
+
+/// What the damage that was found costs by now, when something may have been stored again.
+pub(crate) fn losses(reader: &Reader, examined: &Examined, monitor: &dyn Monitor) -> Result<Vec<Problem>, VerifyError> {
+    let points = quick::chosen_points(reader, &[])?;
+    costs::walk(reader, &points, examined.damage.clone(), monitor)
+}
+
+/// Verifies; a mender is asked for each damaged pack that was read or looked for.
+pub(crate) fn examine(
+    reader: &mut Reader,
+    options: &VerifyOptions,
+    mender: Option<&Mender>,
+    monitor: &dyn Monitor,
+) -> Result<Examined, VerifyError> {
     let mut read = ReadPacks::default();
     for _ in 1..LOOKS_MAX {
-        let report = look(reader, options, monitor, &mut read)?;
-        if report.problems.is_empty() || !removed_since(reader)? {
-            return Ok(report);
+        let examined = look(reader, options, mender, monitor, &mut read)?;
+        if examined.report.problems.is_empty() || !removed_since(reader)? {
+            return Ok(examined);
         }
     }
-    look(reader, options, monitor, &mut read)
+    look(reader, options, mender, monitor, &mut read)
 }
 
 /// Reads the log on. Has somebody given up or removed packs, or log copies, since it was read?
@@ -169,17 +227,21 @@ struct ReadPacks {
     /// Of them those that are as they should be.
     good: HashSet<PackName>,
     bytes: u64,
+    mended: Vec<PackOrdinal>,
+    /// Them as a report names them.
+    said: Vec<(Problem, MendedFrom)>,
 }
 
 fn look(
     reader: &Reader,
     options: &VerifyOptions,
+    mender: Option<&Mender>,
     monitor: &dyn Monitor,
     read: &mut ReadPacks,
-) -> Result<VerifyReport, VerifyError> {
+) -> Result<Examined, VerifyError> {
     let points = quick::chosen_points(reader, &options.points)?;
     // First: what a prune beside this removes later was there when it was looked for.
-    let mut damage = quick::check_presence(reader)?;
+    let mut damage = quick::check_presence(reader, mender)?;
     let mut report = VerifyReport { packs_total: quick::packs(reader).count() as u64, ..VerifyReport::default() };
     if let Depth::ReadData(share) = options.depth {
         let mut packs = quick::packs_to_read(reader, &damage);
@@ -190,7 +252,7 @@ fn look(
         let packs = read.still_due(packs, share, reader)?;
         let bytes = packs.iter().map(|pack| pack.bytes).sum();
         monitor.event(&Event::Phase { name: "read packs", total_bytes: bytes });
-        read_data::read(reader, &packs, options.threads, monitor, &mut damage)?;
+        read_data::read(reader, &packs, options.threads, mender, monitor, &mut damage)?;
         read.bytes += bytes;
         report.bytes_read = read.bytes;
         report.packs_checked = (read.good.len() + packs.len()) as u64;
@@ -198,13 +260,17 @@ fn look(
     }
     monitor.event(&Event::Phase { name: "walk maps", total_bytes: 0 });
     report.points_checked = points.len() as u64;
-    let costs = costs::walk(reader, &points, damage, monitor)?;
+    let Mending { mended, bad, said } = damage.take_mending();
+    read.mended.extend(mended);
+    read.said.extend(said);
+    report.mended.clone_from(&read.said);
+    let costs = costs::walk(reader, &points, damage.clone(), monitor)?;
     // Last: the whole log is read for it, which takes longer the longer the log is.
     let mut problems = objects::check(reader)?;
     problems.extend(costs);
     report.problems = problems;
     report.oldest_verified_ms = read_data::oldest_verified(reader)?;
-    Ok(report)
+    Ok(Examined { report, mended: read.mended.clone(), bad, damage })
 }
 
 impl ReadPacks {

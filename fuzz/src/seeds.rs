@@ -279,7 +279,7 @@ fn footers() -> Vec<Vec<u8>> {
         session: SessionId::from_bytes([1; 16]),
         salt: Salt::from_bytes([2; 32]),
     };
-    let mut pack = PackBuilder::new(head, PackLayout { shard_bytes: 1024, pack_bytes: 16 * 1024 });
+    let mut pack = PackBuilder::new(head, PackLayout { shard_bytes: 1024, pack_bytes: 16 * 1024, parity_rate: 0 });
     let mut frame = FrameBuilder::new(Class::Data, 8192);
     let chunk = noise(5000);
     let _ = frame.push(HashedChunk::of_data(&chunk, &KEYS));

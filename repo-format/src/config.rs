@@ -6,7 +6,7 @@
 //!  10  reserved u16              2          56  frame bytes max u32                4
 //!  12  required features u64     8          60  shard log2 u8 · segment log2 u8    2
 //!  20  optional features u64     8          62  flags u8 (bit 0: single writer)    1
-//!  28  repository id            16          63  reserved u8                        1
+//!  28  repository id            16          63  parity rate u8                     1
 //!  44  chunker u8 · min, avg,               64  created u64                        8
 //!      max log2 u8 each          4          72  keyed BLAKE3 of bytes 0…71        32
 //!                                          104  BLAKE3 of bytes 0…103             32     = 136 bytes
@@ -19,6 +19,12 @@ const MAGIC: &[u8; 8] = b"SRMCONFG";
 const MAC_AT: usize = 72;
 const CHECK_AT: usize = 104;
 const FLAG_SINGLE_WRITER: u8 = 1;
+
+/// Of 512 shards of a pack, so many are parity if nobody asks for another number.
+const PARITY_RATE: u8 = 16;
+const PARITY_RATE_MAX: u8 = 64;
+/// The fewest shards of a full pack that has parity: below, a frame would not find room beside it.
+const PARITY_PACK_SHARDS_MIN: u32 = 16;
 
 /// Length of a config.
 pub const CONFIG_BYTES: usize = 136;
@@ -118,6 +124,8 @@ pub struct Config {
     pub segment_log2: u8,
     /// The store cannot create if absent: only one writer may exist.
     pub single_writer: bool,
+    /// Of 512 shards of a pack, so many are parity; 0: none.
+    pub parity_rate: u8,
     /// When it was created, by the creator's clock.
     pub created_ms: u64,
     /// Features that a reader may ignore.
@@ -137,6 +145,7 @@ impl Config {
             shard_log2: 16,
             segment_log2: 24,
             single_writer: false,
+            parity_rate: PARITY_RATE,
             created_ms,
             optional_features: 0,
         }
@@ -149,6 +158,8 @@ impl Config {
         require((10..=20).contains(&shard), "shard log2", shard, "10 … 20")?;
         let largest = self.chunking.max_log2;
         require((largest..=26).contains(&segment), "segment log2", segment, format_args!("{largest} … 26"))?;
+        let parity = self.parity_rate;
+        require(parity <= PARITY_RATE_MAX, "parity rate", parity, format_args!("0 … {PARITY_RATE_MAX}"))?;
         self.check_pack("data pack bytes", self.data_pack_bytes)?;
         self.check_pack("metadata pack bytes", self.metadata_pack_bytes)?;
         let most = (1 << 22).min(self.data_pack_bytes / 4).min(self.metadata_pack_bytes / 4);
@@ -165,11 +176,12 @@ impl Config {
     fn check_pack(&self, field: &str, pack_bytes: u32) -> Result<(), FormatError> {
         let shard_bytes = self.shard_bytes();
         let shards = pack_bytes / shard_bytes;
+        let least = if self.parity_rate == 0 { 8 } else { PARITY_PACK_SHARDS_MIN };
         require(
-            pack_bytes.is_multiple_of(shard_bytes) && shards >= 8 && pack_bytes <= 1 << 28,
+            pack_bytes.is_multiple_of(shard_bytes) && shards >= least && pack_bytes <= 1 << 28,
             field,
             pack_bytes,
-            format_args!("8 or more shards of {shard_bytes}, at most 2^28"),
+            format_args!("{least} or more shards of {shard_bytes}, at most 2^28"),
         )?;
         // Head, seven numbers, a check of 12 bytes for each shard but two, a hash.
         let footer_bytes = 64 + 32 + 12 * (shards - 2) + 32;
@@ -209,7 +221,7 @@ impl Config {
         out.extend_from_slice(&self.metadata_pack_bytes.to_le_bytes());
         out.extend_from_slice(&self.frame_bytes_max.to_le_bytes());
         let flags = if self.single_writer { FLAG_SINGLE_WRITER } else { 0 };
-        out.extend_from_slice(&[self.shard_log2, self.segment_log2, flags, 0]);
+        out.extend_from_slice(&[self.shard_log2, self.segment_log2, flags, self.parity_rate]);
         out.extend_from_slice(&self.created_ms.to_le_bytes());
         let mac = keys.config_mac(&out);
         out.extend_from_slice(mac.as_bytes());
@@ -251,7 +263,7 @@ impl Config {
         if flags & !FLAG_SINGLE_WRITER != 0 {
             return Err(reader.damaged("flags", flags, "0 or 1"));
         }
-        reader.reserved("reserved", 1)?;
+        let parity_rate = reader.u8("parity rate")?;
         let config = Self {
             repository,
             chunking,
@@ -261,6 +273,7 @@ impl Config {
             shard_log2,
             segment_log2,
             single_writer: flags & FLAG_SINGLE_WRITER != 0,
+            parity_rate,
             created_ms: reader.u64("created")?,
             optional_features,
         };
@@ -367,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_config_reads_back() {
-        let config = Config { single_writer: true, optional_features: 6, shard_log2: 17, ..config() };
+        let config = Config { single_writer: true, optional_features: 6, shard_log2: 17, parity_rate: 3, ..config() };
         let read = Config::decode(&config.encode(&keys())).unwrap();
         assert_eq!(read.repository(), config.repository);
         assert_eq!(read.verify(&keys()), Ok(config));
@@ -430,7 +443,7 @@ mod tests {
             (48, &[1]),
             (48, &0_u32.to_le_bytes()),
             (48, &(1_u32 << 29).to_le_bytes()),
-            (52, &(7_u32 << 16).to_le_bytes()),
+            (52, &(15_u32 << 16).to_le_bytes()),
             (56, &(1_u32 << 18).to_le_bytes()),
             (56, &((1_u32 << 21) + 1).to_le_bytes()),
             (60, &[9]),
@@ -445,7 +458,7 @@ mod tests {
                 "{at}: {bytes:?}"
             );
         }
-        assert_eq!(kind(&patched(63, &[1])), ErrorKind::Damaged);
+        assert_eq!(kind(&patched(63, &[65])), ErrorKind::Damaged);
     }
 
     #[test]
@@ -463,7 +476,7 @@ mod tests {
             (config.data_pack_bytes, config.metadata_pack_bytes, config.frame_bytes_max),
             (1 << 25, 1 << 22, 1 << 20)
         );
-        assert_eq!((config.shard_bytes(), config.segment_bytes()), (1 << 16, 1 << 24));
+        assert_eq!((config.shard_bytes(), config.segment_bytes(), config.parity_rate), (1 << 16, 1 << 24, 16));
         assert_eq!(
             (config.chunking.min_bytes(), config.chunking.avg_bytes(), config.chunking.max_bytes()),
             (1 << 14, 1 << 16, 1 << 18)

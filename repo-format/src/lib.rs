@@ -65,7 +65,10 @@ pub use key_slot::{KdfCost, KeySlot, NewSlot, SLOT_BYTES, SLOT_LABEL_BYTES_MAX, 
 pub use keys::{AuditOrder, Keyring, REPOSITORY_KEYS_MAX, RepositoryKeys};
 pub use log_entry::{ENTRY_BYTES_MAX, EntryHeader, LogEntry};
 pub use ordinal::PackOrdinal;
-pub use pack::{Directory, Footer, FullPack, PACK_HEAD_BYTES, PackBuilder, PackClose, PackHead, PackLayout};
+pub use pack::{
+    Directory, Footer, FullPack, MendedPack, PACK_HEAD_BYTES, PackBuilder, PackClose, PackHead, PackLayout, Unmendable,
+    mend_pack, prepare_parity,
+};
 pub use record::{
     AddedSlot, Checkpoint, Commit, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan,
     Pin, Record, Swept, Verified, VerifiedHow,

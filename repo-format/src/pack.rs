@@ -4,7 +4,8 @@
 //! shard 0        footer block (copy A), zeros to the end of the shard
 //! from shard 1   frame | frame | frame …
 //!                sealed directory (copy A), right after the last frame
-//!                random padding
+//!                random padding, to the end of a shard
+//!                parity shards
 //!                sealed directory (copy B), ends where the last shard begins
 //! last shard     footer block (copy B), zeros to the end of the shard
 //! ```
@@ -13,11 +14,17 @@ mod builder;
 mod directory;
 mod footer;
 mod head;
+mod mend;
+mod parity;
 
 pub use builder::{FullPack, PackBuilder, PackClose};
 pub use directory::Directory;
 pub use footer::Footer;
 pub use head::{PACK_HEAD_BYTES, PackHead, PackLayout};
+pub use mend::{MendedPack, Unmendable, mend_pack};
+pub use parity::prepare_parity;
 
+#[cfg(test)]
+mod mend_tests;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ from .hashing import hash32, keyed
 from .keys import read_slot_copy
 from .metadata import read_stream
 from .pack import Pack, expected_pack_bytes
+from .parity import parity, parity_shards
 from .repository import CONFIG_COPIES, Repository, read_config_copy
 from .state import PackState, Point
 
@@ -94,9 +95,12 @@ def check_pack(repository: Repository, state: PackState, report: Report) -> None
     if sealed[0] != sealed[1]:
         report.problems.append(f"{pack.what}: its two directories are not the same bytes")
     full_bytes = config.pack_bytes(row.pack_class)
-    if row.pack_bytes not in (full_bytes, expected_pack_bytes(pack.footer, full_bytes)):
-        wanted = expected_pack_bytes(pack.footer, full_bytes)
+    wanted = expected_pack_bytes(pack.footer, full_bytes, config.parity_rate)
+    if row.pack_bytes not in (full_bytes, wanted):
         report.notes.append(f"{pack.what}: {row.pack_bytes} bytes, neither full nor padded to {wanted}")
+    if pack.footer.parity_shards != parity_shards(pack.footer.shards, config.parity_rate):
+        report.notes.append(f"{pack.what}: {pack.footer.parity_shards} parity shards, not as many as the config asks for")
+    report.attempt(check_parity, pack)
     for frame in next((one for one in directories if one is not None), []):
         report.attempt(check_frame, repository, pack, frame, report)
 
@@ -114,6 +118,17 @@ def check_pack_bytes(pack: Pack) -> None:
         raise Damaged(f"{pack.what}: shards {wrong} do not match their checks")
     if hasher.digest() != pack.name:
         raise Damaged(f"{pack.what}: its bytes are of pack {hasher.hexdigest()}")
+
+
+def check_parity(pack: Pack) -> None:
+    """The parity is what follows from the other shards."""
+    footer, place = pack.footer, pack.footer.parity_place
+    if not place:
+        return
+    shards = [pack.store.read_at(pack.file, nth * footer.shard_bytes, footer.shard_bytes) for nth in range(1, footer.shards - 1)]
+    data = [shard for nth, shard in enumerate(shards, 1) if nth not in place]
+    if parity(data, len(place)) != [shards[nth - 1] for nth in place]:
+        raise Damaged(f"{pack.what}: its parity is not that of its other shards")
 
 
 def check_frame(repository: Repository, pack: Pack, frame, report: Report) -> None:

@@ -43,6 +43,7 @@ class Config:
     metadata_pack_bytes: int
     frame_bytes_max: int
     shard_bytes: int
+    parity_rate: int
     single_writer: bool
     created: int
 
@@ -73,7 +74,9 @@ def decode_config(raw: bytes, what: str) -> Config:
     shard_log2, segment_log2, flags = cursor.u8(), cursor.u8(), cursor.u8()
     if flags > 1:
         raise cursor.refuse(f"flags {flags:#x}: only bit 0 is defined")
-    cursor.reserved(1)
+    parity_rate = cursor.u8()
+    if parity_rate > 64:
+        raise cursor.refuse(f"parity rate {parity_rate}, at most 64")
     created = cursor.u64()
 
     chunking = Chunking(chunker, min_log2, avg_log2, max_log2, segment_log2)
@@ -85,12 +88,22 @@ def decode_config(raw: bytes, what: str) -> Config:
     shard_bytes = 1 << shard_log2
     for pack_bytes in (data_pack_bytes, metadata_pack_bytes):
         shards = pack_bytes // shard_bytes
-        if pack_bytes % shard_bytes or shards < 8 or pack_bytes > 1 << 28 or footer_bytes(shards) > shard_bytes:
+        least = 16 if parity_rate else 8
+        if pack_bytes % shard_bytes or shards < least or pack_bytes > 1 << 28 or footer_bytes(shards) > shard_bytes:
             raise Damaged(f"{what}: pack size {pack_bytes} is not allowed")
     if not 1 << max_log2 < frame_bytes_max <= min(1 << 22, data_pack_bytes // 2, metadata_pack_bytes // 2):
         raise Damaged(f"{what}: frame bytes max {frame_bytes_max} is not allowed")
     return Config(
-        raw, repository_id, chunking, data_pack_bytes, metadata_pack_bytes, frame_bytes_max, shard_bytes, flags == 1, created
+        raw,
+        repository_id,
+        chunking,
+        data_pack_bytes,
+        metadata_pack_bytes,
+        frame_bytes_max,
+        shard_bytes,
+        parity_rate,
+        flags == 1,
+        created,
     )
 
 

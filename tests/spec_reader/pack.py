@@ -11,6 +11,7 @@ from .config import DATA, METADATA, Config, footer_bytes
 from .errors import Damaged
 from .hashing import hash32, keyed
 from .keys import WorkingKeys
+from .parity import shards_with_parity
 from .sealing import DATA_DIRECTORY, DATA_FRAME, METADATA_DIRECTORY, METADATA_FRAME, SEALING_BYTES
 from .sealing import associated_data, open_sealed
 from .store import Store, first_good
@@ -30,10 +31,17 @@ class Footer:
     session: bytes
     salt: bytes
     shards: int
+    parity_shards: int
     shard_bytes: int
     directory_offsets: tuple[int, int]
     directory_sealed_bytes: int
     shard_checks: tuple[bytes, ...]
+
+    @property
+    def parity_place(self) -> range:
+        """The numbers of the parity shards: those before directory B."""
+        end = self.directory_offsets[1] // self.shard_bytes
+        return range(end - self.parity_shards, end)
 
     @property
     def pack_bytes(self) -> int:
@@ -62,8 +70,8 @@ def decode_footer(shard: bytes, config: Config, pack_bytes: int, what: str) -> F
     offset_a, offset_b, sealed_bytes, shard_bytes = cursor.u64(), cursor.u64(), cursor.u32(), cursor.u32()
     if shard_bytes != config.shard_bytes:
         raise cursor.refuse(f"shards of {shard_bytes} bytes, the config says {config.shard_bytes}")
-    if parity_shards:
-        raise cursor.refuse(f"{parity_shards} parity shards, must be 0")
+    if parity_shards > shards // 3:
+        raise cursor.refuse(f"{parity_shards} parity shards, at most a third of {shards}")
     if shards * shard_bytes != pack_bytes:
         raise cursor.refuse(f"{shards} shards, the pack has {pack_bytes} bytes")
     if shards < 3 or pack_bytes > config.pack_bytes(pack_class) or footer_bytes(shards) > shard_bytes:
@@ -75,9 +83,10 @@ def decode_footer(shard: bytes, config: Config, pack_bytes: int, what: str) -> F
     cursor.zeros(cursor.remaining)
     if sealed_bytes == 0 or sealed_bytes % shard_bytes:
         raise Damaged(f"{what}: a directory of {sealed_bytes} bytes is not a multiple of the shard")
-    if offset_a < shard_bytes or offset_a + sealed_bytes > offset_b or offset_b + sealed_bytes != pack_bytes - shard_bytes:
+    parity_at = offset_b - parity_shards * shard_bytes
+    if offset_a < shard_bytes or offset_a + sealed_bytes > parity_at or offset_b + sealed_bytes != pack_bytes - shard_bytes:
         raise Damaged(f"{what}: directories at {offset_a} and {offset_b} are not where they must be")
-    return Footer(pack_class, epoch, session, salt, shards, shard_bytes, (offset_a, offset_b), sealed_bytes, checks)
+    return Footer(pack_class, epoch, session, salt, shards, parity_shards, shard_bytes, (offset_a, offset_b), sealed_bytes, checks)
 
 
 def decode_directory(plain: bytes, footer: Footer, config: Config, what: str) -> list[Frame]:
@@ -189,8 +198,9 @@ def padme(length: int) -> int:
     return -(-length // unit) * unit
 
 
-def expected_pack_bytes(footer: Footer, full_bytes: int) -> int:
+def expected_pack_bytes(footer: Footer, full_bytes: int, parity_rate: int) -> int:
     """The size of a pack that was closed early; a full one has `full_bytes`."""
     frames_and_directory_a = footer.directory_offsets[0] - footer.shard_bytes + footer.directory_sealed_bytes
     parts = 2 * footer.shard_bytes + frames_and_directory_a + footer.directory_sealed_bytes
-    return min(full_bytes, -(-padme(parts) // footer.shard_bytes) * footer.shard_bytes)
+    shards = shards_with_parity(-(-padme(parts) // footer.shard_bytes), parity_rate)
+    return min(full_bytes, shards * footer.shard_bytes)

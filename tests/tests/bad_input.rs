@@ -405,7 +405,7 @@ fn a_malformed_vm_home_is_refused_with_its_line() {
 #[test]
 fn a_word_that_is_not_built_ends_with_14_in_text_and_json() {
     let site = Site::bare();
-    for line in ["hooks", "repair", "report", "key rotate"] {
+    for line in ["hooks", "repair points", "report", "key rotate"] {
         let args: Vec<&str> = line.split(' ').collect();
         site.run(&args).fails(14, &["is not built into this version"]);
         let mut args = args.clone();

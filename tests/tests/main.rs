@@ -12,6 +12,7 @@ mod model;
 mod nbd_lies;
 mod nbd_restore;
 mod nbd_source;
+mod repair;
 mod retention;
 mod round_trip;
 mod second_reader;

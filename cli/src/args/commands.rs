@@ -28,6 +28,9 @@ pub struct InitArgs {
     /// Only one writer will ever use it: for stores that cannot create if absent
     #[arg(long)]
     pub single_writer: bool,
+    /// Parity shards in 512 of a pack: as many damaged ones are mended from them; 0: none
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(0..=64))]
+    pub parity: u8,
 }
 
 /// `strongroom backup`
@@ -223,6 +226,9 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "N%", num_args = 0..=1, require_equals = true, default_missing_value = "100%",
           conflicts_with = "no_key")]
     pub read_data: Option<Percent>,
+    /// Mend damaged packs in passing, from their own parity
+    #[arg(long, requires = "read_data")]
+    pub repair: bool,
     /// What can be checked without a key: names, checksums, the chain of the log
     #[arg(long)]
     pub no_key: bool,

@@ -6,6 +6,7 @@ mod commands;
 mod copy;
 mod global;
 mod not_built;
+mod repair;
 mod retention;
 mod vsphere;
 
@@ -22,6 +23,7 @@ pub use commands::{
 };
 pub use copy::{CopyArgs, FromArgs};
 pub use global::{ColorChoice, GlobalArgs, ProgressChoice};
+pub use repair::{RepairArgs, RepairWhat};
 pub use retention::{ForgetArgs, HoldArgs, PruneArgs, ReleaseArgs, RetentionCommand};
 pub use vsphere::{
     CleanupArgs, DiskAccessArgs, DoctorArgs, EncryptionChoice, InventoryArgs, PlanArgs, QuiesceChoice, VcenterArgs,
@@ -74,6 +76,8 @@ pub enum Command {
     Stats(StatsArgs),
     /// Copy restore points of another repository into this one
     Copy(CopyArgs),
+    /// Mend what is damaged, from parity, a copy or another repository; nothing is ever removed
+    Repair(RepairArgs),
     /// Forget, hold, release, prune.
     #[command(flatten)]
     Retention(RetentionCommand),
@@ -106,6 +110,7 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::Stats(_) => "stats",
             Self::Copy(_) => "copy",
+            Self::Repair(_) => "repair",
             Self::Retention(RetentionCommand::Forget(_)) => "forget",
             Self::Retention(RetentionCommand::Hold(_)) => "hold",
             Self::Retention(RetentionCommand::Release(_)) => "release",
@@ -194,6 +199,7 @@ fn command_among(typed: &[&str]) -> &'static str {
         Some("verify") => "verify",
         Some("stats") => "stats",
         Some("copy") => "copy",
+        Some("repair") => "repair",
         Some("forget") => "forget",
         Some("hold") => "hold",
         Some("release") => "release",
@@ -268,7 +274,7 @@ mod tests {
     fn words_of_later_versions_end_with_14() {
         for line in [
             "strongroom hooks",
-            "strongroom repair",
+            "strongroom mount",
             "strongroom key rotate",
             "strongroom backup x.img --limit-upload 1M",
             "strongroom verify --boot",

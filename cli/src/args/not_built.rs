@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 
-const COMMANDS: [&str; 5] = ["repair", "report", "profiles", "hooks", "mount"];
+const COMMANDS: [&str; 4] = ["report", "profiles", "hooks", "mount"];
 const KEY_COMMANDS: [&str; 2] = ["rotate", "test"];
 const GENERATE: [&str; 3] = ["man", "config", "systemd"];
 const OPTIONS: [&str; 13] = [

@@ -53,6 +53,7 @@ pub fn run(global: &GlobalArgs, args: &InitArgs) -> Result<Done, Failure> {
     }));
     let mut config = Config::new(RepositoryId::from_bytes([0; 16]), chunking, 0);
     config.single_writer = args.single_writer;
+    config.parity_rate = args.parity;
     let place = path.display();
     let made = init(environment, NewRepository { config, slots });
     let (_, report) = made.map_err(|error| {
@@ -78,6 +79,7 @@ pub fn run(global: &GlobalArgs, args: &InitArgs) -> Result<Done, Failure> {
         head: head.clone(),
         store: report.store,
         single_writer: args.single_writer,
+        parity_shards: args.parity,
         recovery_key_file: args.recovery_key_out.as_ref().map(|path| path.display().to_string()),
         recovery_key: text.is_some(),
     };

@@ -12,6 +12,7 @@ mod key;
 mod list;
 mod points;
 mod prune;
+mod repair;
 mod restore;
 mod serve;
 mod show;
@@ -99,6 +100,7 @@ pub fn run(args: &Args) -> Result<Done, Failure> {
         Command::Verify(verify) => verify::run(global, verify),
         Command::Stats(stats) => stats::run(global, stats),
         Command::Copy(args) => copy::run(global, args),
+        Command::Repair(args) => repair::run(global, args),
         Command::Retention(RetentionCommand::Forget(args)) => forget::run(global, args),
         Command::Retention(RetentionCommand::Hold(args)) => forget::hold(global, args),
         Command::Retention(RetentionCommand::Release(args)) => forget::release(global, args),

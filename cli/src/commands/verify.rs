@@ -2,15 +2,19 @@
 
 use std::time::Instant;
 
-use engine::{Cost, Depth, Part, Problem, Share, VerifyOptions, VerifyReport, verify, verify_without_key};
+use engine::{
+    Cost, Depth, MendedFrom, Part, Problem, Share, VerifyOptions, VerifyReport, verify, verify_and_mend,
+    verify_without_key,
+};
+use repo_format::ChunkId;
 
-use super::{Done, points::choose};
+use super::{Done, points::choose, repair::from_word};
 use crate::{
     args::{GlobalArgs, VerifyArgs},
     exit::Exit,
     failure::Failure,
-    opening,
-    output::{CostLine, ProblemLine, RangeLine, VerifyResult, WarningLine},
+    opening::{self, AsReader, Opened},
+    output::{CostLine, HealedLine, ProblemLine, RangeLine, VerifyResult, WarningLine},
     progress::{Mode, Progress},
     units,
 };
@@ -28,12 +32,44 @@ pub fn run(global: &GlobalArgs, args: &VerifyArgs) -> Result<Done, Failure> {
         return Ok(done(report, "no_key", begun, &place, warnings));
     }
 
+    if args.repair {
+        let mut opened = opening::writer(global)?;
+        let chosen = chosen(&opened, args)?;
+        let progress = Progress::start(Mode::of(global.progress, global.quiet));
+        let report = verify_and_mend(&mut opened.handle, &chosen.options(global), &progress);
+        let warnings = chosen.warnings.into_iter().chain(progress.finish()).collect();
+        let report = report.map_err(|error| Failure::of(&error, error.kind(), &opened.place))?;
+        return Ok(done(report, chosen.word, begun, &opened.place, warnings).in_repository(opened.line()));
+    }
     let mut opened = opening::reader(global)?;
-    let place = opened.place.clone();
+    let chosen = chosen(&opened, args)?;
+    let progress = Progress::start(Mode::of(global.progress, global.quiet));
+    let report = verify(&mut opened.handle, &chosen.options(global), &progress);
+    let warnings = chosen.warnings.into_iter().chain(progress.finish()).collect();
+    let report = report.map_err(|error| Failure::of(&error, error.kind(), &opened.place))?;
+    Ok(done(report, chosen.word, begun, &opened.place, warnings).in_repository(opened.line()))
+}
+
+/// What is to be verified, and how deep.
+struct Chosen {
+    depth: Depth,
+    word: &'static str,
+    points: Vec<ChunkId>,
+    warnings: Vec<WarningLine>,
+}
+
+impl Chosen {
+    fn options(&self, global: &GlobalArgs) -> VerifyOptions {
+        VerifyOptions { depth: self.depth, points: self.points.clone(), threads: global.thread_count() }
+    }
+}
+
+fn chosen<H: AsReader>(opened: &Opened<H>, args: &VerifyArgs) -> Result<Chosen, Failure> {
+    let (reader, place) = (opened.handle.reader(), &opened.place);
     let mut warnings = opened.warnings.clone();
     let mut points = Vec::new();
     for selector in &args.selectors {
-        let chosen = choose(&opened.handle, selector, &place)?;
+        let chosen = choose(reader, selector, place)?;
         warnings.extend(chosen.warnings);
         points.push(chosen.id);
     }
@@ -42,12 +78,7 @@ pub fn run(global: &GlobalArgs, args: &VerifyArgs) -> Result<Done, Failure> {
         Some(share) if share.0 == 100 => (Depth::ReadData(Share::Whole), "read_data"),
         Some(share) => (Depth::ReadData(Share::Percent(share.0)), "read_data"),
     };
-    let options = VerifyOptions { depth, points, threads: global.thread_count() };
-    let progress = Progress::start(Mode::of(global.progress, global.quiet));
-    let report = verify(&mut opened.handle, &options, &progress);
-    warnings.extend(progress.finish());
-    let report = report.map_err(|error| Failure::of(&error, error.kind(), &place))?;
-    Ok(done(report, word, begun, &place, warnings).in_repository(opened.line()))
+    Ok(Chosen { depth, word, points, warnings })
 }
 
 fn done(report: VerifyReport, depth: &str, begun: Instant, place: &str, warnings: Vec<WarningLine>) -> Done {
@@ -63,13 +94,14 @@ fn done(report: VerifyReport, depth: &str, begun: Instant, place: &str, warnings
                 more => format!("{} objects are damaged or missing", more.len()),
             };
             let what = if depth == "no_key" { what } else { format!("{what}; restore points hurt: {}", hurt.len()) };
-            let advice = "copy the objects named back from another copy of the repository, then verify again; what costs no point restores whole";
+            let advice = "mend what can be mended: strongroom repair packs, with --from if there is another repository; what costs no point restores whole";
             Some(Failure::new(Exit::Damaged, what, place, advice))
         }
     };
     let result = VerifyResult {
         depth: depth.to_owned(),
         problems: report.problems.iter().map(problem_line).collect(),
+        healed: report.mended.iter().map(mended_line).collect(),
         points_checked: report.points_checked,
         packs_checked: report.packs_checked,
         packs_total: report.packs_total,
@@ -82,6 +114,10 @@ fn done(report: VerifyReport, depth: &str, begun: Instant, place: &str, warnings
         Some(failure) => done.but(failure),
         None => done,
     }
+}
+
+fn mended_line((problem, from): &(Problem, MendedFrom)) -> HealedLine {
+    HealedLine { object: problem.object.clone(), what: problem.what.clone(), from: from_word(*from).to_owned() }
 }
 
 /// A problem as documents name it.

@@ -52,9 +52,13 @@ impl Human for InitResult {
             (None, false) => "none".to_owned(),
         };
         let writers = if self.single_writer { "one writer" } else { "many writers" };
+        let parity = match self.parity_shards {
+            0 => "none".to_owned(),
+            shards => format!("{shards} of 512"),
+        };
         writeln!(
             out,
-            "repository {}   chunker {} {min}/{avg}/{max} KiB   store: {}, {writers}   recovery key: {}",
+            "repository {}   chunker {} {min}/{avg}/{max} KiB   parity {parity}   store: {}, {writers}   recovery key: {}",
             short(&self.id),
             self.chunker,
             clean(&self.store),
@@ -370,6 +374,7 @@ pub(super) fn show_problems(problems: &[ProblemLine], out: &mut dyn Write) -> io
 
 impl Human for VerifyResult {
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
+        super::show_healed(&self.healed, out)?;
         show_problems(&self.problems, out)?;
         let problems = match self.problems.len() {
             1 => "1 problem".to_owned(),

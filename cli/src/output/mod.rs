@@ -7,6 +7,7 @@ mod copy;
 mod envelope;
 mod errors;
 mod human;
+mod repair;
 mod results;
 mod retention;
 mod schema;
@@ -19,6 +20,7 @@ pub use audit::{AuditLine, ShowAudit};
 pub use copy::{CopiedLine, CopyResult, SkippedLine, UncopiedLine};
 pub use envelope::{Ending, Envelope, HeadLine, RepositoryLine, WarningLine};
 pub use errors::{Palette, render_failure, render_warning};
+pub use repair::{HealedLine, RebuiltLine, RepairResult, show_healed};
 pub use results::{
     BackupDisk, BackupResult, CompletionsResult, CostLine, DemoResult, DemoStep, DiffDisk, DiffResult, ExtentLine,
     GenerateResult, HomeChangeLine, HomeDisk, HomeLine, InitResult, KeyResult, ListResult, PointLine, PolicyLine,

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{AuditLine, HeadLine, ShowAudit};
+use super::{AuditLine, HeadLine, HealedLine, ShowAudit};
 
 /// `strongroom.init/1`
 #[derive(Debug, Serialize, JsonSchema)]
@@ -26,6 +26,8 @@ pub struct InitResult {
     pub store: String,
     /// Only one writer may use it.
     pub single_writer: bool,
+    /// Parity shards in 512 of a pack; 0: damaged packs cannot be mended from themselves.
+    pub parity_shards: u8,
     /// File that holds the recovery key; null if it was shown or not made.
     pub recovery_key_file: Option<String>,
     /// Whether there is a recovery key.
@@ -451,6 +453,8 @@ pub struct VerifyResult {
     pub depth: String,
     /// All problems.
     pub problems: Vec<ProblemLine>,
+    /// Packs that were damaged and are mended.
+    pub healed: Vec<HealedLine>,
     /// Restore points whose maps were walked.
     pub points_checked: u64,
     /// Packs read whole.

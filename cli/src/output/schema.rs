@@ -7,14 +7,14 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use super::{
     BackupResult, CleanupResult, CompletionsResult, CopyResult, DemoResult, DiffResult, DoctorResult, Envelope,
     ForgetResult, GenerateResult, HoldResult, InitResult, InventoryResult, KeyResult, ListResult, PlanResult,
-    PruneResult, RestoreResult, ServeResult, ShowResult, StatsResult, VerifyResult, VersionResult, VsphereBackupResult,
-    VsphereRestoreResult,
+    PruneResult, RepairResult, RestoreResult, ServeResult, ShowResult, StatsResult, VerifyResult, VersionResult,
+    VsphereBackupResult, VsphereRestoreResult,
 };
 
 type Make = fn() -> Schema;
 
 /// Command and schema.
-const SCHEMAS: [(&str, Make); 26] = [
+const SCHEMAS: [(&str, Make); 27] = [
     ("backup", schema::<BackupResult>),
     ("completions", schema::<CompletionsResult>),
     ("copy", schema::<CopyResult>),
@@ -28,6 +28,7 @@ const SCHEMAS: [(&str, Make); 26] = [
     ("list", schema::<ListResult>),
     ("prune", schema::<PruneResult>),
     ("release", schema::<HoldResult>),
+    ("repair", schema::<RepairResult>),
     ("restore", schema::<RestoreResult>),
     ("serve", schema::<ServeResult>),
     ("show", schema::<ShowResult>),

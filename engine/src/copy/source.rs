@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Reads a disk of one repository for a backup into another.
-pub(super) struct StoredDiskSource<'r> {
+pub(crate) struct StoredDiskSource<'r> {
     bytes: u64,
     segments: Segments<'r>,
     cache: &'r FrameCache<'r>,
@@ -21,7 +21,7 @@ pub(super) struct StoredDiskSource<'r> {
 
 impl<'r> StoredDiskSource<'r> {
     /// Opens the map of `disk`, all of which must be there.
-    pub(super) fn open(cache: &'r FrameCache<'r>, disk: &DiskRecord) -> Result<Self, ReadError> {
+    pub(crate) fn open(cache: &'r FrameCache<'r>, disk: &DiskRecord) -> Result<Self, ReadError> {
         let walk = MapWalk::open(cache.reader(), disk.map_root)?;
         if walk.root().disk_bytes != disk.bytes {
             let wanted = format!("{} by the restore point", disk.bytes);

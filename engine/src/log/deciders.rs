@@ -1,8 +1,8 @@
 //! What to write, given what exists: pure functions, so that drivers, models and tests share them.
 
 use repo_format::{
-    AddedSlot, ChunkId, Commit, Completeness, Condemn, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open, Orphan,
-    PackName, PackOrdinal, Pin, Record, SessionId, SlotId, Swept, VmIdentity,
+    AddedSlot, ChunkId, Commit, Completeness, Condemn, Damaged, Delete, Forget, Hold, KeyChange, Moved, NewPack, Open,
+    Orphan, PackName, PackOrdinal, Pin, Record, SessionId, SlotId, Swept, Verified, VerifiedHow, VmIdentity,
 };
 
 use super::{
@@ -184,6 +184,24 @@ pub fn decide_swept(state: &State, packs: &[PackOrdinal], orphans: &[PackName]) 
     let packs: Vec<PackOrdinal> = packs.iter().filter(deleted).copied().collect();
     let nothing = packs.is_empty() && orphans.is_empty();
     one_unless(nothing, state, Record::Swept(Swept { packs, orphans: orphans.to_vec() }))
+}
+
+/// Packs were found damaged, on evidence: no target of deduplication any more, so that the next backup stores again what it
+/// finds of them. Those that do not count anyway are passed over.
+pub fn decide_damaged(state: &State, packs: &[PackOrdinal], reason: &str) -> Result<Vec<Record>, Refusal> {
+    let packs: Vec<PackOrdinal> = packs.iter().copied().filter(|pack| state.usable(*pack)).collect();
+    one_unless(packs.is_empty(), state, Record::Damaged(Damaged { packs, reason: Some(reason.to_owned()) }))
+}
+
+/// Packs were looked at whole, and were right.
+pub fn decide_verified(
+    state: &State,
+    packs: &[PackOrdinal],
+    how: VerifiedHow,
+    slot: SlotId,
+) -> Result<Vec<Record>, Refusal> {
+    let verified = Verified { packs: packs.to_vec(), how, slot: Some(slot) };
+    one_unless(packs.is_empty(), state, Record::Verified(verified))
 }
 
 /// Somebody else's session ends. Always safe; it costs that writer a new session.

@@ -27,8 +27,9 @@ use crate::store::Store;
 pub use append::Appended;
 pub use checkpoint::CheckpointError;
 pub use deciders::{
-    CommitDraft, Refusal, Surveyed, decide_close, decide_commit, decide_condemn, decide_delete, decide_fence,
-    decide_forget, decide_hold, decide_key_change, decide_moved, decide_open, decide_pin, decide_release, decide_swept,
+    CommitDraft, Refusal, Surveyed, decide_close, decide_commit, decide_condemn, decide_damaged, decide_delete,
+    decide_fence, decide_forget, decide_hold, decide_key_change, decide_moved, decide_open, decide_pin, decide_release,
+    decide_swept, decide_verified,
 };
 pub use error::LogError;
 pub use head::LogHead;

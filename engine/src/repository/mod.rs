@@ -12,6 +12,7 @@ use repo_format::Digest;
 use crate::{clock::Clock, entropy::Entropy, state_folder::StateFolder, store::Store};
 
 pub use init::{InitError, InitReport, NewRepository, NewSlotSecret, init};
+pub(crate) use open::begin_log_anew;
 pub use open::{OpenError, open_reader, open_writer};
 pub use reader::{Reader, Writer};
 pub use unlock::UnlockError;

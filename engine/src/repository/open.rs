@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use repo_format::{Config, Digest, ErrorKind, FormatError, Keyring, SlotSecret, UnverifiedConfig};
+use repo_format::{
+    AddedSlot, Config, Digest, ErrorKind, FormatError, KeyChange, Keyring, Record, SlotSecret, UnverifiedConfig,
+};
 
 use super::{
     Environment, Reader, Writer,
-    unlock::{UnlockError, unlock},
+    unlock::{UnlockError, read_slots, unlock},
 };
 use crate::{
     error::Kind,
@@ -90,12 +92,43 @@ pub fn open_reader(environment: Environment, secret: &SlotSecret) -> Result<Read
     // A state folder that cannot be written must not keep the person on call from reading.
     let _ = environment.state.remember_head(&repository, log.head());
     let _ = environment.state.remember_slot(&repository, slot);
-    Ok(Reader::new(environment, config, keys, repository_keys, slot, log))
+    let is_other_history = environment.accept_rollback == Some(log.head().digest);
+    let mut reader = Reader::new(environment, config, keys, repository_keys, slot, log);
+    if is_other_history {
+        // What is cached counts packs as the other history does.
+        let _ = reader.forget_index();
+    }
+    Ok(reader)
 }
 
 /// Opens the repository for adding to it.
 pub fn open_writer(environment: Environment, secret: &SlotSecret) -> Result<Writer, OpenError> {
     open_reader(environment, secret).map(Writer)
+}
+
+/// Begins a log anew in a repository that has lost it: config and key slots are what is left. Its first entry adds every slot
+/// that is there.
+pub(crate) fn begin_log_anew(environment: Environment, secret: &SlotSecret) -> Result<Writer, OpenError> {
+    let (unverified, config_digest) = read_config(&environment)?;
+    let repository = unverified.repository();
+    let (repository_keys, slot) = unlock(environment.store.as_ref(), &repository, secret, None)?;
+    let keys = Arc::new(Keyring::new(&repository_keys, repository));
+    let config = unverified.verify(&keys).map_err(OpenError::Config)?;
+    let mut added = Vec::new();
+    for found in read_slots(environment.store.as_ref())?.0 {
+        if found.slot.repository() == repository {
+            added.push(AddedSlot { slot: found.slot.id(), digest: found.digest });
+        }
+    }
+    let log = Log::create(
+        Arc::clone(&environment.store),
+        Arc::clone(&keys),
+        config_digest,
+        vec![Record::KeyChange(KeyChange { added, revoked: Vec::new(), new_epoch: None })],
+        environment.clock.now_ms(),
+        environment.entropy.as_ref(),
+    )?;
+    Ok(Writer(Reader::new(environment, config, keys, repository_keys, slot, log)))
 }
 
 /// The config from either copy, and the digest of its bytes.

@@ -1,6 +1,6 @@
 //! From a secret to the keys: reads the key slots and tries the ones of the secret's kind.
 
-use repo_format::{FormatError, KeySlot, RepositoryId, RepositoryKeys, SlotId, SlotKind, SlotSecret};
+use repo_format::{Digest, FormatError, KeySlot, RepositoryId, RepositoryKeys, SlotId, SlotKind, SlotSecret};
 
 use crate::store::{Listed, Name, Prefix, Store, StoreError};
 
@@ -38,6 +38,7 @@ fn kind_text(kind: SlotKind) -> &'static str {
 /// A slot as found in the store.
 pub(crate) struct FoundSlot {
     pub(crate) slot: KeySlot,
+    pub(crate) digest: Digest,
 }
 
 /// All slots of which a copy can be read, and the first error met.
@@ -54,7 +55,7 @@ pub(crate) fn read_slots(store: &dyn Store) -> Result<(Vec<FoundSlot>, Option<Fo
         let Some(bytes) = store.get(&name, repo_format::SLOT_BYTES as u64)? else { continue };
         match KeySlot::parse(&bytes) {
             Ok(slot) if slots.iter().all(|found| found.slot.id() != slot.id()) => {
-                slots.push(FoundSlot { slot });
+                slots.push(FoundSlot { slot, digest: Digest::of(&bytes) });
             }
             Ok(_) => {}
             Err(error) => first_error = first_error.or(Some(error)),

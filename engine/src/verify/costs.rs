@@ -11,7 +11,7 @@ use std::{
 
 use repo_format::{ChunkId, Extent, MetadataKind, PackOrdinal};
 
-use super::VerifyError;
+use super::{VerifyError, mending::Mending};
 use crate::{
     index::Location,
     log::PointState,
@@ -31,7 +31,7 @@ use crate::{
 const WHOLE_MAPS_MAX: usize = 4 << 20;
 
 /// What of a pack cannot be had.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Lost {
     /// Everything.
     All,
@@ -40,7 +40,7 @@ pub(super) enum Lost {
 }
 
 /// Frames and chunks of one pack that cannot be had.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LostParts {
     pub(super) frames: BTreeSet<u32>,
     /// Frame and position.
@@ -59,11 +59,12 @@ impl Lost {
 }
 
 /// All that is known to be wrong with packs, and what it costs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Damage {
     problems: Vec<(Problem, Costs)>,
     packs: HashMap<PackOrdinal, (usize, Lost)>,
     numbers: HashMap<(String, String), usize>,
+    pub(super) mending: Mending,
 }
 
 impl Damage {

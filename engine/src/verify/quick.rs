@@ -5,9 +5,11 @@ use repo_format::{ChunkId, Class, PackName, PackOrdinal};
 use super::{
     VerifyError,
     costs::{Damage, Lost},
+    mending::mend,
 };
 use crate::{
     log::{PackState, PackStatus, PointState},
+    mender::Mender,
     problem::Problem,
     repository::Reader,
     store::Name,
@@ -42,7 +44,7 @@ pub(super) fn may_be_gone(pack: &PackState) -> bool {
 }
 
 /// Asks for every pack's length.
-pub(super) fn check_presence(reader: &Reader) -> Result<Damage, VerifyError> {
+pub(super) fn check_presence(reader: &Reader, mender: Option<&Mender>) -> Result<Damage, VerifyError> {
     let store = &reader.environment().store;
     let mut damage = Damage::default();
     for (ordinal, pack) in packs(reader) {
@@ -51,7 +53,8 @@ pub(super) fn check_presence(reader: &Reader) -> Result<Damage, VerifyError> {
             Some(bytes) => format!("has {bytes} bytes, {} by the log", pack.bytes),
             None => "is missing".to_owned(),
         };
-        damage.add(ordinal, Problem::new(format_args!("pack {}", pack.name), what), Lost::All);
+        let problem = Problem::new(format_args!("pack {}", pack.name), what);
+        damage.mend_or_add(ordinal, mend(mender, pack)?, problem, Lost::All);
     }
     Ok(damage)
 }

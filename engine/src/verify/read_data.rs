@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     aligned::read_range,
+    mender::{Mender, Outcome},
     monitor::{Monitor, Step},
     problem::Problem,
     read_error::ReadError,
@@ -87,6 +88,7 @@ pub(super) fn read(
     reader: &Reader,
     packs: &[PackToRead],
     threads: usize,
+    mender: Option<&Mender>,
     monitor: &dyn Monitor,
     damage: &mut Damage,
 ) -> Result<(), VerifyError> {
@@ -94,6 +96,7 @@ pub(super) fn read(
     let shared = Shared {
         reader,
         packs,
+        mender,
         monitor,
         next: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
@@ -121,6 +124,7 @@ fn mark(reader: &Reader, verified: &[PackName]) -> Result<(), VerifyError> {
 struct Shared<'v> {
     reader: &'v Reader,
     packs: &'v [PackToRead],
+    mender: Option<&'v Mender>,
     monitor: &'v dyn Monitor,
     next: AtomicUsize,
     stop: AtomicBool,
@@ -153,18 +157,38 @@ impl Shared<'_> {
                 Err(error) if matches!(error.reaction, Reaction::Absent | Reaction::Damaged) => {
                     Some(Finding { what: error.to_string(), lost: Lost::All })
                 }
+                // A disk that does not give a part of it: the rest and the parity may.
+                Err(error) if self.mender.is_some() && error.reaction == Reaction::Unavailable => {
+                    match self.mend(pack)? {
+                        Some(Outcome::Bad { .. }) | None => return Err(error.into()),
+                        outcome => {
+                            self.add(pack, outcome, Finding { what: error.to_string(), lost: Lost::All });
+                            continue;
+                        }
+                    }
+                }
                 Err(error) => return Err(error.into()),
             };
             match found {
-                Some(Finding { what, lost }) => {
-                    let problem = Problem::new(format_args!("pack {}", pack.name), what);
-                    self.damage.lock().unwrap_or_else(PoisonError::into_inner).add(pack.ordinal, problem, lost);
+                Some(finding) => {
+                    let outcome = self.mend(pack)?;
+                    self.add(pack, outcome, finding);
                 }
                 None => self.note_verified(pack.name)?,
             }
             self.monitor.advance(Step { done_bytes: pack.bytes, new_bytes: 0 });
         }
         Ok(())
+    }
+
+    fn mend(&self, pack: &PackToRead) -> Result<Option<Outcome>, VerifyError> {
+        Ok(self.mender.map(|mender| mender.mend(pack.name, pack.bytes)).transpose()?)
+    }
+
+    fn add(&self, pack: &PackToRead, outcome: Option<Outcome>, Finding { what, lost }: Finding) {
+        let problem = Problem::new(format_args!("pack {}", pack.name), what);
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.mend_or_add(pack.ordinal, outcome, problem, lost);
     }
 
     /// A run that is interrupted loses at most [`MARKS_MAX`] packs of its progress.

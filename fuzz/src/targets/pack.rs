@@ -95,7 +95,7 @@ pub fn pack_round_trip(bytes: &[u8]) -> Outcome {
     let close = if input.u8().is_multiple_of(2) { PackClose::Full } else { PackClose::Early };
     let session = SessionId::from_bytes([0x88; 16]);
     let head = PackHead { class: Class::Data, epoch: KEYS.epoch(), session, salt: Salt::from_bytes(SALT) };
-    let layout = PackLayout { shard_bytes: 1024, pack_bytes: 24 * 1024 };
+    let layout = PackLayout { shard_bytes: 1024, pack_bytes: 24 * 1024, parity_rate: 0 };
     let mut builder = PackBuilder::new(head, layout);
     let Ok(mut stored) = Compressor::new(Compression::Stored) else { panic!("nothing is asked of zstd") };
     while !input.0.is_empty() {

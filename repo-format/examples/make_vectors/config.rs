@@ -15,7 +15,10 @@ fn encode(config: &Config) -> Vec<u8> {
 
 /// The default config with `patch` at `at`, MAC and checksum made right again.
 fn resigned(at: usize, patch: &[u8]) -> Vec<u8> {
-    let mut out = patched(&encode(&config()), at, patch);
+    resign(patched(&encode(&config()), at, patch))
+}
+
+fn resign(mut out: Vec<u8>) -> Vec<u8> {
     out.truncate(72);
     let key = blake3::derive_key("strongroom v1 config mac", &KEY);
     let mac = blake3::keyed_hash(&key, &out);
@@ -23,6 +26,11 @@ fn resigned(at: usize, patch: &[u8]) -> Vec<u8> {
     let check = blake3::hash(&out);
     out.extend_from_slice(check.as_bytes());
     out
+}
+
+/// The same of a config without parity.
+fn unprotected(at: usize, patch: &[u8]) -> Vec<u8> {
+    resign(patched(&encode(&Config { parity_rate: 0, ..config() }), at, patch))
 }
 
 /// The default config with `patch` at `at`, and only the checksum made right again.
@@ -52,6 +60,7 @@ fn accepted(name: &str, claim: &str, config: &Config) -> Result<VectorFile, Form
         .field("out.shard_log2", config.shard_log2)
         .field("out.segment_log2", config.segment_log2)
         .field("out.single_writer", config.single_writer)
+        .field("out.parity_rate", config.parity_rate)
         .field("out.created", config.created_ms)
         .field("out.optional_features", config.optional_features))
 }
@@ -91,7 +100,12 @@ pub fn all() -> Result<Vec<VectorFile>, FormatError> {
         damaged("short", "a config is not 135 bytes", good.get(..135).unwrap_or_default()),
         damaged("long", "a config is not 137 bytes", &[&good[..], &[0]].concat()),
         damaged("reserved_10", "the reserved bytes 10 and 11 are 0", &resigned(11, &[1])),
-        damaged("reserved_63", "the reserved byte 63 is 0", &resigned(63, &[1])),
+        damaged("parity_65", "at most 64 of 512 shards are parity", &resigned(63, &[65])),
+        damaged(
+            "parity_pack_small",
+            "a pack with parity has at least 16 shards",
+            &resigned(52, &(15_u32 << 16).to_le_bytes()),
+        ),
         damaged("flag", "a flag that is not listed is reserved", &resigned(62, &[2])),
         damaged("another_repository", "the config is that of the repository whose keys are used", &resigned(28, &[0])),
         damaged("chunker_0", "no chunker is 0", &resigned(44, &[0])),
@@ -104,7 +118,7 @@ pub fn all() -> Result<Vec<VectorFile>, FormatError> {
         damaged("max_22", "max is at most 2^21", &resigned(47, &[22])),
         damaged("data_pack_odd", "a data pack is whole shards", &resigned(48, &((1_u32 << 25) + 4096).to_le_bytes())),
         damaged("data_pack_large", "a data pack is at most 2^28 bytes", &resigned(48, &(1_u32 << 29).to_le_bytes())),
-        damaged("metadata_pack_small", "a pack has at least 8 shards", &resigned(52, &(7_u32 << 16).to_le_bytes())),
+        damaged("metadata_pack_small", "a pack has at least 8 shards", &unprotected(52, &(7_u32 << 16).to_le_bytes())),
         damaged("footer", "a pack's footer fits one shard", &resigned(60, &[12])),
         damaged(
             "frame_small",
@@ -132,6 +146,7 @@ fn accepted_ones() -> Result<Vec<VectorFile>, FormatError> {
         frame_bytes_max: 16 << 10,
         shard_log2: 10,
         segment_log2: 13,
+        parity_rate: 0,
         ..config()
     };
     let large = Config {
@@ -142,6 +157,7 @@ fn accepted_ones() -> Result<Vec<VectorFile>, FormatError> {
         shard_log2: 20,
         segment_log2: 26,
         created_ms: u64::MAX,
+        parity_rate: 64,
         ..config()
     };
     Ok(vec![

@@ -10,6 +10,7 @@ mod frame;
 mod key_slot;
 mod log_entry;
 mod pack;
+mod parity;
 mod restore_point;
 mod vm_home;
 mod wire;

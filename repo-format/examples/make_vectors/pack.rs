@@ -1,6 +1,7 @@
 use crate::{
     file::{VectorFile, patched},
     frame::Frame,
+    parity,
     wire::{Header, hex, keyed, noise, seal, varint},
 };
 
@@ -17,6 +18,7 @@ struct Pack {
     lines: Vec<u8>,
     directory_shards: usize,
     padding: usize,
+    parity_shards: usize,
     footer: Footer,
 }
 
@@ -24,7 +26,7 @@ struct Pack {
 #[derive(Clone, Default)]
 struct Footer {
     shards: Option<u32>,
-    parity: u32,
+    parity: Option<u32>,
     directory_a: Option<u64>,
     directory_b: Option<u64>,
     directory_bytes: Option<u32>,
@@ -57,6 +59,7 @@ impl Pack {
             lines: lines(frames),
             directory_shards: 1,
             padding: 0,
+            parity_shards: 0,
             footer: Footer::default(),
         }
     }
@@ -77,6 +80,9 @@ impl Pack {
         middle.extend_from_slice(&directory);
         let end = (middle.len() + directory.len() + self.padding).next_multiple_of(SHARD);
         middle.extend_from_slice(&noise(0xfa, end - middle.len() - directory.len()));
+        let mut data = middle.clone();
+        data.extend_from_slice(&directory);
+        middle.extend_from_slice(&parity::shards(&data, SHARD, self.parity_shards));
         middle.extend_from_slice(&directory);
         middle
     }
@@ -88,7 +94,7 @@ impl Pack {
         let directory_b = SHARD + middle.len() - directory_bytes;
         let mut block = self.head.clone();
         block.extend_from_slice(&said.shards.unwrap_or(number(middle.len() / SHARD + 2)).to_le_bytes());
-        block.extend_from_slice(&said.parity.to_le_bytes());
+        block.extend_from_slice(&said.parity.unwrap_or(number(self.parity_shards)).to_le_bytes());
         block.extend_from_slice(&said.directory_a.unwrap_or(self.directory_a() as u64).to_le_bytes());
         block.extend_from_slice(&said.directory_b.unwrap_or(directory_b as u64).to_le_bytes());
         block.extend_from_slice(&said.directory_bytes.unwrap_or(number(directory_bytes)).to_le_bytes());
@@ -128,6 +134,7 @@ fn accepted(name: &str, claim: &str, pack: &Pack, input: &[u8]) -> VectorFile {
         .hex("out.session", &SESSION)
         .hex("out.salt", &SALT)
         .field("out.shards", input.len() / SHARD)
+        .field("out.parity_shards", pack.parity_shards)
         .field("out.frames", pack.frames.len());
     let mut offset = SHARD;
     pack.frames.iter().enumerate().fold(file, |file, (index, frame)| {
@@ -154,7 +161,9 @@ pub fn all() -> Vec<VectorFile> {
     };
     let metadata = Pack::new(&[metadata]);
     let padded = Pack { padding: 1500, ..pack.clone() };
+    let protected = Pack { parity_shards: 3, padding: 5000, ..pack.clone() };
     let mut files = vec![
+        accepted("parity", "parity shards lie before the last directory", &protected, &protected.encode()),
         accepted("data", "a data pack of two frames", &pack, &pack.encode()),
         accepted("metadata", "a metadata pack has its own directory type", &metadata, &metadata.encode()),
         accepted("padding", "padding between the directories means nothing", &padded, &padded.encode()),
@@ -233,7 +242,16 @@ fn wrong_footers(pack: &Pack) -> Vec<VectorFile> {
     let a = pack.directory_a() as u64;
     let end = pack.encode();
     vec![
-        damaged("parity", "there are no parity shards", &with(Footer { parity: 1, ..good.clone() })),
+        damaged(
+            "parity_many",
+            "at most a third of the shards is parity",
+            &with(Footer { parity: Some(2), ..good.clone() }),
+        ),
+        damaged(
+            "parity_place",
+            "there is room for the parity between the directories",
+            &with(Footer { parity: Some(1), ..good.clone() }),
+        ),
         damaged(
             "shards_more",
             "the number of shards is that of the pack",

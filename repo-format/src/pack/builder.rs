@@ -6,6 +6,7 @@ use super::{
     directory::{self, Directory},
     footer::{Footer, ShardCheck, shard_check},
     head::{PackHead, PackLayout},
+    parity,
 };
 use crate::{
     error::FormatError,
@@ -28,11 +29,12 @@ pub enum PackClose {
 
 /// A pack under way.
 ///
-/// **Invariant:** the frames, two directories of them and two footers fit in `pack_bytes`.
+/// **Invariant:** the frames, two directories of them, two footers and a full pack's parity fit in `pack_bytes`.
 pub struct PackBuilder {
     head: PackHead,
     shard_bytes: usize,
     pack_bytes: usize,
+    parity_rate: u8,
     bytes: Vec<u8>,
     frames: Vec<FrameEntry>,
     lines: Vec<u8>,
@@ -58,14 +60,16 @@ impl PackBuilder {
         buffer.clear();
         buffer.reserve_exact(pack_bytes.max(shard_bytes));
         buffer.resize(shard_bytes, 0);
-        Self { head, shard_bytes, pack_bytes, bytes: buffer, frames: Vec::new(), lines: Vec::new(), checks: Vec::new() }
+        let (frames, lines, checks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { head, shard_bytes, pack_bytes, parity_rate: layout.parity_rate, bytes: buffer, frames, lines, checks }
     }
 
     /// Whether the pack can still be finished within its length after this frame was pushed.
     pub fn fits(&self, frame: &SealedFrame) -> bool {
         let directory =
             directory::sealed_bytes(self.frames.len() + 1, self.lines.len() + frame.line().len(), self.shard_bytes);
-        self.parts_bytes(self.bytes.len() + frame.bytes().len(), directory) <= self.pack_bytes
+        self.parts_bytes(self.bytes.len() + frame.bytes().len(), directory)
+            <= self.pack_bytes - self.parity_bytes(self.pack_bytes)
     }
 
     /// Copies a frame to the end; refuses one that does not fit or is not of this pack's class and key epoch.
@@ -101,7 +105,7 @@ impl PackBuilder {
         &self.frames
     }
 
-    /// Places directories, padding and footers and names the pack.
+    /// Places directories, padding, parity and footers and names the pack.
     ///
     /// `random` makes the directory's nonce, `fill_random` the padding. The finished bytes are opened again and compared.
     pub fn finish(
@@ -122,18 +126,22 @@ impl PackBuilder {
         };
         let last_shard = pack_bytes.saturating_sub(self.shard_bytes);
         let directory_b = last_shard.saturating_sub(directory_bytes);
+        let parity_bytes = self.parity_bytes(pack_bytes);
+        let parity_at = directory_b.saturating_sub(parity_bytes);
 
         let sealed = directory::seal(&self.head, self.frames.len(), &self.lines, directory_bytes, keys, random)?;
         self.bytes.extend_from_slice(&sealed);
         let padding = self.bytes.len();
         self.bytes.resize(directory_b, 0);
-        fill_random(self.bytes.get_mut(padding..).unwrap_or_default());
+        fill_random(self.bytes.get_mut(padding..parity_at).unwrap_or_default());
         self.bytes.extend_from_slice(&sealed);
+        self.put_parity(parity_at, parity_bytes);
         self.check_whole_shards();
 
         let footer = Footer {
             head: self.head.clone(),
             shards: to_u32("shards", pack_bytes / self.shard_bytes)?,
+            parity: to_u32("parity shards", parity_bytes / self.shard_bytes)?,
             directory_a: directory_a as u64,
             directory_b: directory_b as u64,
             directory_bytes: to_u32("directory length", directory_bytes)?,
@@ -158,14 +166,30 @@ impl PackBuilder {
         Ok(FullPack { name: PackName::of(&self.bytes), bytes: self.bytes, head: self.head, directory })
     }
 
-    /// Length of everything but padding, if the frames end at `frames_end`.
+    /// Makes the parity of all shards but the first and the last.
+    fn put_parity(&mut self, at: usize, bytes: usize) {
+        let Some((before, rest)) = self.bytes.split_at_mut_checked(at) else { return };
+        let Some((parity, after)) = rest.split_at_mut_checked(bytes) else { return };
+        if !parity.is_empty() {
+            let shards = before.chunks(self.shard_bytes).skip(1).chain(after.chunks(self.shard_bytes));
+            parity::encode(&shards.collect::<Vec<_>>(), parity, self.shard_bytes);
+        }
+    }
+
+    /// Length of the parity of a pack of `pack_bytes`.
+    fn parity_bytes(&self, pack_bytes: usize) -> usize {
+        parity::parity_shards(pack_bytes / self.shard_bytes, self.parity_rate).saturating_mul(self.shard_bytes)
+    }
+
+    /// Length of everything but padding and parity, if the frames end at `frames_end`.
     fn parts_bytes(&self, frames_end: usize, directory_bytes: usize) -> usize {
         frames_end.saturating_add(directory_bytes.saturating_mul(2)).saturating_add(self.shard_bytes)
     }
 
     fn early_bytes(&self, parts_bytes: usize) -> usize {
         let padded = usize::try_from(padme(parts_bytes as u64)).unwrap_or(usize::MAX);
-        padded.checked_next_multiple_of(self.shard_bytes).unwrap_or(usize::MAX).min(self.pack_bytes)
+        let shards = parity::shards_with_parity(padded.div_ceil(self.shard_bytes), self.parity_rate);
+        shards.saturating_mul(self.shard_bytes).min(self.pack_bytes)
     }
 
     /// Makes the checks of shards that were filled since the last call.
@@ -201,6 +225,22 @@ impl fmt::Debug for FullPack {
 }
 
 impl FullPack {
+    /// A pack as it was read back, if its bytes are those it is named after and its directory opens.
+    pub fn reopen(name: PackName, bytes: Vec<u8>, keys: &Keyring) -> Result<Self, FormatError> {
+        if PackName::of(&bytes) != name {
+            return Err(FormatError::damaged(WHAT, "name", "other bytes", "those it is named after"));
+        }
+        let footer = Footer::find(&bytes)?;
+        let length = usize::try_from(footer.directory_bytes).unwrap_or(usize::MAX);
+        let open = |offset: u64| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let sealed = start.checked_add(length).and_then(|end| bytes.get(start..end));
+            Directory::open(&mut sealed.unwrap_or_default().to_vec(), &footer, keys)
+        };
+        let directory = open(footer.directory_b).or_else(|error| open(footer.directory_a).map_err(|_| error))?;
+        Ok(Self { name, head: footer.head, directory, bytes })
+    }
+
     /// Its name in the store.
     pub fn name(&self) -> PackName {
         self.name

@@ -3,20 +3,29 @@
 //! ```text
 //!  0  head                       64      88  sealed length of a directory u32   4
 //! 64  shards u32                  4      92  shard bytes u32                    4
-//! 68  parity shards u32 (0)       4      96  BLAKE3-96 of shard 1, 2, … n−2    12 each
+//! 68  parity shards u32           4      96  BLAKE3-96 of shard 1, 2, … n−2    12 each
 //! 72  offset of directory A u64   8       …  BLAKE3 of all bytes before        32
 //! 80  offset of directory B u64   8       …  zeros to the end of the shard
 //! ```
+
+use std::ops::Range;
 
 use super::head::{PACK_HEAD_BYTES, PackHead};
 use crate::{codec::Reader, error::FormatError};
 
 const WHAT: &str = "pack footer";
-const FIXED_BYTES: usize = PACK_HEAD_BYTES + 32;
+pub(super) const FIXED_BYTES: usize = PACK_HEAD_BYTES + 32;
 const CHECK_BYTES: usize = 12;
 const HASH_BYTES: usize = 32;
+/// At most one shard of so many is parity.
+const PARITY_SHARE_MIN: u32 = 3;
 
 const _: () = assert!(FIXED_BYTES == PACK_HEAD_BYTES + 4 + 4 + 8 + 8 + 4 + 4);
+
+/// Length of the block of a pack of so many shards.
+pub(super) fn footer_bytes(shards: usize) -> Option<usize> {
+    shards.checked_sub(2)?.checked_mul(CHECK_BYTES)?.checked_add(FIXED_BYTES + HASH_BYTES)
+}
 
 /// BLAKE3-96 of a shard.
 pub(super) type ShardCheck = [u8; CHECK_BYTES];
@@ -26,6 +35,7 @@ pub(super) type ShardCheck = [u8; CHECK_BYTES];
 pub struct Footer {
     pub(super) head: PackHead,
     pub(super) shards: u32,
+    pub(super) parity: u32,
     pub(super) directory_a: u64,
     pub(super) directory_b: u64,
     pub(super) directory_bytes: u32,
@@ -39,7 +49,7 @@ impl Footer {
         let mut reader = Reader::new(WHAT, shard);
         let head = PackHead::read(&mut reader)?;
         let shards = reader.u32("shards")?;
-        reader.reserved("parity shards", 4)?;
+        let parity = reader.u32("parity shards")?;
         let directory_a = reader.u64("directory A")?;
         let directory_b = reader.u64("directory B")?;
         let directory_bytes = reader.u32("directory length")?;
@@ -58,12 +68,22 @@ impl Footer {
         }
         let left = reader.remaining();
         reader.reserved("end of the shard", left)?;
-        let footer = Self { head, shards, directory_a, directory_b, directory_bytes, shard_bytes, checks };
+        let footer = Self { head, shards, parity, directory_a, directory_b, directory_bytes, shard_bytes, checks };
         footer.check_places()?;
         Ok(footer)
     }
 
-    /// Directory B ends where the last shard begins, A lies between the first shard and B.
+    /// The footer of a whole pack, from either end.
+    pub(super) fn find(pack: &[u8]) -> Result<Self, FormatError> {
+        let lengths = || (10..=20).map(|log2| 1_usize << log2).filter(|length| *length <= pack.len());
+        let first = lengths().filter_map(|length| Self::decode(pack.get(..length)?).ok());
+        let last = lengths().filter_map(|length| Self::decode(pack.get(pack.len() - length..)?).ok());
+        let fits = |footer: &Self| usize::try_from(footer.pack_bytes()) == Ok(pack.len());
+        first.chain(last).find(fits).ok_or_else(|| FormatError::damaged(WHAT, "copies", "neither can be read", "one"))
+    }
+
+    /// Directory B ends where the last shard begins, the parity ends where B begins, A lies between the first shard and the
+    /// parity.
     fn check_places(&self) -> Result<(), FormatError> {
         let shard_bytes = u64::from(self.shard_bytes);
         let directory_bytes = u64::from(self.directory_bytes);
@@ -76,9 +96,14 @@ impl Footer {
             let wanted = format_args!("ends at {last_shard}");
             return Err(FormatError::damaged(WHAT, "directory B", self.directory_b, wanted));
         }
+        if self.parity > self.shards / PARITY_SHARE_MIN {
+            let wanted = format_args!("at most a third of {} shards", self.shards);
+            return Err(FormatError::damaged(WHAT, "parity shards", self.parity, wanted));
+        }
+        let parity = self.directory_b.saturating_sub(u64::from(self.parity) * shard_bytes);
         let end_a = self.directory_a.checked_add(directory_bytes);
-        if self.directory_a < shard_bytes || end_a.is_none_or(|end| end > self.directory_b) {
-            let wanted = format_args!("{shard_bytes} … {} − {directory_bytes}", self.directory_b);
+        if self.directory_a < shard_bytes || end_a.is_none_or(|end| end > parity) {
+            let wanted = format_args!("{shard_bytes} … {parity} − {directory_bytes}");
             return Err(FormatError::damaged(WHAT, "directory A", self.directory_a, wanted));
         }
         Ok(())
@@ -94,7 +119,7 @@ impl Footer {
         let mut out = Vec::with_capacity(shard_bytes);
         self.head.put(&mut out);
         out.extend_from_slice(&self.shards.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.parity.to_le_bytes());
         out.extend_from_slice(&self.directory_a.to_le_bytes());
         out.extend_from_slice(&self.directory_b.to_le_bytes());
         out.extend_from_slice(&self.directory_bytes.to_le_bytes());
@@ -114,6 +139,19 @@ impl Footer {
     /// Length of the pack in shards.
     pub fn shards(&self) -> u32 {
         self.shards
+    }
+
+    /// How many of the shards are parity: so many damaged ones can be made anew.
+    pub fn parity_shards(&self) -> u32 {
+        self.parity
+    }
+
+    /// Which of the shards are parity: the ones before the second copy of the directory.
+    pub(super) fn parity_place(&self) -> Range<usize> {
+        let end = self.directory_b.checked_div(u64::from(self.shard_bytes)).unwrap_or_default();
+        let (start, end) = (end.saturating_sub(u64::from(self.parity)), end);
+        // A pack has fewer than 2^32 shards.
+        usize::try_from(start).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX)
     }
 
     /// Length of a shard.

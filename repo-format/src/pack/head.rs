@@ -19,7 +19,8 @@ use crate::{
 pub const PACK_HEAD_BYTES: usize = 64;
 
 const WHAT: &str = "pack head";
-const MAGIC: &[u8; 8] = b"SRMPACK1";
+/// How a pack, and a footer block, begins.
+pub(super) const PACK_MAGIC: &[u8; 8] = b"SRMPACK1";
 
 /// Whose pack this is and which keys open it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl PackHead {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
-        reader.magic(MAGIC)?;
+        reader.magic(PACK_MAGIC)?;
         reader.format()?;
         let class = reader.u8("class")?;
         let class = Class::from_wire(class).ok_or_else(|| reader.damaged("class", class, "1 or 2"))?;
@@ -55,7 +56,7 @@ impl PackHead {
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(PACK_MAGIC);
         out.extend_from_slice(&crate::FORMAT.to_le_bytes());
         out.extend_from_slice(&[self.class.to_wire(), 0]);
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -71,11 +72,17 @@ pub struct PackLayout {
     pub shard_bytes: u32,
     /// Length of a full pack: a multiple of the shard.
     pub pack_bytes: u32,
+    /// Of 512 shards, so many are parity; 0: none.
+    pub parity_rate: u8,
 }
 
 impl PackLayout {
     /// The sizes of a class of packs in a repository.
     pub fn of(config: &Config, class: Class) -> Self {
-        Self { shard_bytes: config.shard_bytes(), pack_bytes: config.pack_bytes(class) }
+        Self {
+            shard_bytes: config.shard_bytes(),
+            pack_bytes: config.pack_bytes(class),
+            parity_rate: config.parity_rate,
+        }
     }
 }

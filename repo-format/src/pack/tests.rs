@@ -7,7 +7,7 @@ use crate::{
 };
 
 const SHARD: usize = 1024;
-const LAYOUT: PackLayout = PackLayout { shard_bytes: 1024, pack_bytes: 16 * 1024 };
+const LAYOUT: PackLayout = PackLayout { shard_bytes: 1024, pack_bytes: 16 * 1024, parity_rate: 0 };
 
 fn head() -> PackHead {
     PackHead {
@@ -114,7 +114,7 @@ fn a_pack_closed_early_has_the_padme_length_of_its_parts() {
     {
         assert_eq!(pack(&frames, PackClose::Early, &keys).bytes().len(), shards * SHARD, "{frames:?}");
     }
-    let big = PackLayout { shard_bytes: 1024, pack_bytes: 60 * 1024 };
+    let big = PackLayout { shard_bytes: 1024, pack_bytes: 60 * 1024, parity_rate: 0 };
     let mut builder = PackBuilder::new(head(), big);
     (0..29).for_each(|_| builder.push(frame(SHARD - 40, &keys)).unwrap());
     // 29 frames, 2 directories of 2 shards, 2 footers: 35 shards; Padmé steps by 2 shards there.
@@ -124,7 +124,7 @@ fn a_pack_closed_early_has_the_padme_length_of_its_parts() {
 #[test]
 fn a_pack_closed_early_is_never_longer_than_a_full_one() {
     let keys = keys();
-    let layout = PackLayout { shard_bytes: 1024, pack_bytes: 35 * 1024 };
+    let layout = PackLayout { shard_bytes: 1024, pack_bytes: 35 * 1024, parity_rate: 0 };
     let mut builder = PackBuilder::new(head(), layout);
     (0..29).for_each(|_| builder.push(frame(SHARD - 40, &keys)).unwrap());
     assert_eq!(finish(builder, PackClose::Early, &keys).bytes().len(), 35 * SHARD);
@@ -172,7 +172,7 @@ fn any_frame_fits_an_empty_pack_of_four_times_its_length() {
             }
             let mut stored = Compressor::new(Compression::Stored).unwrap();
             let sealed = frame.take().unwrap().seal(&keys, &mut stored, [1; 24]).unwrap();
-            let builder = PackBuilder::new(head(), PackLayout { shard_bytes: 1024, pack_bytes });
+            let builder = PackBuilder::new(head(), PackLayout { shard_bytes: 1024, pack_bytes, parity_rate: 0 });
             assert!(builder.fits(&sealed), "chunks of {length} in {pack_bytes}");
         }
     }
@@ -196,7 +196,7 @@ fn an_empty_pack_is_not_finished() {
 
 #[test]
 fn a_footer_longer_than_a_shard_is_refused() {
-    let layout = PackLayout { shard_bytes: 1024, pack_bytes: 77 * 1024 };
+    let layout = PackLayout { shard_bytes: 1024, pack_bytes: 77 * 1024, parity_rate: 0 };
     let keys = keys();
     let mut builder = PackBuilder::new(head(), layout);
     builder.push(frame(5, &keys)).unwrap();
@@ -265,7 +265,7 @@ fn a_footer_that_contradicts_itself_is_refused() {
         (12, &[0; 4], "key epoch"),
         (64, &[1, 0], "shards"),
         (64, &[255; 4], "shards"),
-        (68, &[1], "parity shards"),
+        (68, &[6], "parity shards"),
         (72, &1023_u64.to_le_bytes(), "directory A"),
         (72, &(13 * 1024_u64 + 1).to_le_bytes(), "directory A"),
         (72, &[255; 8], "directory A"),

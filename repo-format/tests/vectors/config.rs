@@ -20,6 +20,7 @@ pub fn decode(vector: &Vector) -> Result<Outputs, FormatError> {
         ("shard_log2", config.shard_log2.to_string()),
         ("segment_log2", config.segment_log2.to_string()),
         ("single_writer", config.single_writer.to_string()),
+        ("parity_rate", config.parity_rate.to_string()),
         ("created", config.created_ms.to_string()),
         ("optional_features", config.optional_features.to_string()),
     ]))

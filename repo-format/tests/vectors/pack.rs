@@ -1,5 +1,5 @@
 use repo_format::{
-    Class, Codec, Decompressor, Directory, Footer, FormatError, FrameEntry, Keyring, PackName, open_frame,
+    Class, Codec, Decompressor, Directory, Footer, FormatError, FrameEntry, Keyring, PackName, mend_pack, open_frame,
 };
 
 use crate::vector::{Outputs, Vector, outputs};
@@ -22,6 +22,7 @@ pub fn decode(vector: &Vector) -> Result<Outputs, FormatError> {
     for (index, shard) in (0..).zip(input.chunks(SHARD)).take(input.len() / SHARD - 1).skip(1) {
         footer.check_shard(index, shard)?;
     }
+    check_parity(&input, &footer, name);
     let directory = directory(&input, &footer, &keys)?;
     for (index, entry) in directory.frames().iter().enumerate() {
         open(&input, &footer, entry, directory.offset(index).unwrap(), &keys)?;
@@ -33,6 +34,7 @@ pub fn decode(vector: &Vector) -> Result<Outputs, FormatError> {
         ("session", head.session.to_string()),
         ("salt", head.salt.to_string()),
         ("shards", footer.shards().to_string()),
+        ("parity_shards", footer.parity_shards().to_string()),
         ("frames", directory.frames().len().to_string()),
     ]);
     for (index, entry) in directory.frames().iter().enumerate() {
@@ -44,6 +46,16 @@ pub fn decode(vector: &Vector) -> Result<Outputs, FormatError> {
         found.insert(format!("frame.{index}"), text);
     }
     Ok(found)
+}
+
+/// As many shards as there is parity come back, whichever they are: the parity is the one that the vector's maker has made.
+fn check_parity(input: &[u8], footer: &Footer, name: PackName) {
+    let parity = usize::try_from(footer.parity_shards()).unwrap();
+    for first in 1..input.len() / SHARD - parity {
+        let mut damaged = input.to_vec();
+        damaged[first * SHARD..(first + parity) * SHARD].fill(0);
+        assert!(mend_pack(name, &[&damaged]).unwrap().bytes == input, "shards {first} … of {name}");
+    }
 }
 
 fn directory(input: &[u8], footer: &Footer, keys: &Keyring) -> Result<Directory, FormatError> {

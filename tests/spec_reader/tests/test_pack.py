@@ -1,3 +1,4 @@
+import itertools
 import struct
 import tempfile
 import unittest
@@ -9,6 +10,7 @@ from blake3 import blake3
 from ..errors import Damaged
 from ..keys import decode_slot
 from ..pack import decompress, padme
+from ..parity import parity, parity_shards, shards_with_parity
 from .tiny_writer import TinyWriter
 
 PLAIN = b"plain " * 1000
@@ -29,6 +31,19 @@ class Frames(unittest.TestCase):
     def test_padme_rounds_as_published(self):
         for length, wanted in ((8, 8), (9, 10), (1000, 1024), (1025, 1088), (1 << 20, 1 << 20), ((1 << 20) + 1, (1 << 20) + (1 << 15))):
             self.assertEqual(padme(length), wanted)
+
+
+class Parity(unittest.TestCase):
+    def test_the_parity_of_the_vector_is_that_of_its_shards(self):
+        text = Path(__file__).parents[2].joinpath("vectors", "pack-parity.txt").read_text()
+        digits = text.split("input:\n")[1].split("\n")
+        pack = bytes.fromhex("".join(line.strip() for line in itertools.takewhile(lambda line: line.startswith(" "), digits)))
+        shards = [pack[at : at + 1024] for at in range(0, len(pack), 1024)]
+        self.assertEqual(parity(shards[1:-5] + shards[-2:-1], 3), shards[-5:-2])
+
+    def test_a_pack_has_a_32nd_of_parity(self):
+        self.assertEqual([parity_shards(shards, 16) for shards in (512, 64, 7)], [16, 2, 2])
+        self.assertEqual((shards_with_parity(496, 16), shards_with_parity(5, 0)), (512, 5))
 
 
 class Slots(unittest.TestCase):
