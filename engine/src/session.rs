@@ -138,10 +138,7 @@ impl<'w> Session<'w> {
 
     /// A session for a dry run: all stages work, but nothing is logged and the store below takes no writes.
     pub(crate) fn rehearse(writer: &'w mut Writer) -> Result<Self, SessionError> {
-        writer.0.environment.store = Arc::new(ReadOnlyStore::new(Arc::clone(&writer.environment.store)));
-        let id = SessionId::from_bytes(random(writer.environment.entropy.as_ref()));
-        let dedup = new_dedup(writer, &BTreeSet::new())?;
-        Ok(Self::start(writer, id, None, dedup, Vec::new()))
+        Self::rehearse_to_move(writer, &BTreeSet::new())
     }
 
     /// The same for a session that would move chunks out of `from`.

@@ -311,11 +311,6 @@ impl Session {
         self.shared.login().number
     }
 
-    /// The value of the session's cookie, without quotes, for those who take part in the session by it. A secret.
-    pub fn cookie_value(&self) -> Option<Zeroizing<String>> {
-        self.shared.client.cookie_value()
-    }
-
     /// Logs out. Dropping does the same; here it can be seen to fail.
     pub fn close(self) -> Result<(), CallError> {
         let result = self.shared.log_out();

@@ -136,15 +136,9 @@ fn index(global: &GlobalArgs, args: &RepairArgs) -> Result<Done, Failure> {
     let place = path.display().to_string();
     let done = |report: &RebuildReport, log| RepairResult {
         dry_run: args.dry_run,
-        findings: Vec::new(),
-        healed: Vec::new(),
         lost: report.problems.iter().map(problem_line).collect(),
-        marked: Vec::new(),
-        stored_bytes: 0,
-        packs_checked: 0,
-        read_bytes: 0,
         rebuilt: Some(RebuiltLine { log, packs: report.packs, points: report.points }),
-        elapsed_seconds: begun.elapsed().as_secs_f64(),
+        ..empty(begun)
     };
     let ending = |report: &RebuildReport, log| {
         let exit = if report.problems.is_empty() { Exit::Done } else { Exit::Attention };

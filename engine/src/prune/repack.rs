@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
+    panic::resume_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -93,8 +94,8 @@ fn move_needed(
     };
     let results: Vec<Result<(), PruneError>> = thread::scope(|scope| {
         let running: Vec<_> = movers.into_iter().map(|mover| scope.spawn(|| job.run(mover))).collect();
-        // A mover that panics has broken a promise of this crate: the scope passes that on.
-        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        // A mover that panics has broken a promise of this crate: what the others have moved must not be committed.
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     results.into_iter().collect()
 }

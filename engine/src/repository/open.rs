@@ -14,7 +14,7 @@ use crate::{
     error::Kind,
     log::{Log, LogError},
     state_folder::StateFolderError,
-    store::{Name, StoreError},
+    store::{Name, Reaction, StoreError},
 };
 
 /// Why a repository cannot be opened.
@@ -135,14 +135,23 @@ pub(crate) fn begin_log_anew(environment: Environment, secret: &SlotSecret) -> R
 fn read_config(environment: &Environment) -> Result<(UnverifiedConfig, Digest), OpenError> {
     let mut first_error = None;
     for name in [Name::config(), Name::config_copy()] {
-        let Some(bytes) = environment.store.get(&name, repo_format::CONFIG_BYTES as u64)? else { continue };
+        let bytes = match environment.store.get(&name, repo_format::CONFIG_BYTES as u64) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => continue,
+            // Longer than any config: the other copy may be right.
+            Err(error) if error.reaction == Reaction::Damaged => {
+                first_error.get_or_insert(OpenError::Store(error));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         match Config::decode(&bytes) {
             Ok(config) => return Ok((config, Digest::of(&bytes))),
-            Err(error) => first_error = first_error.or(Some(error)),
+            Err(error) => drop(first_error.get_or_insert(OpenError::Config(error))),
         }
     }
     Err(match first_error {
-        Some(error) => OpenError::Config(error),
+        Some(error) => error,
         None => OpenError::NoRepository { place: environment.store.describe() },
     })
 }

@@ -2,7 +2,7 @@
 
 use repo_format::{Digest, FormatError, KeySlot, RepositoryId, RepositoryKeys, SlotId, SlotKind, SlotSecret};
 
-use crate::store::{Listed, Name, Prefix, Store, StoreError};
+use crate::store::{Listed, Name, Prefix, Reaction, Store, StoreError};
 
 /// Why no slot opens.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,17 @@ pub(crate) fn read_slots(store: &dyn Store) -> Result<(Vec<FoundSlot>, Option<Fo
     let mut slots: Vec<FoundSlot> = Vec::new();
     let mut first_error = None;
     for name in names {
-        let Some(bytes) = store.get(&name, repo_format::SLOT_BYTES as u64)? else { continue };
+        // What is longer than a slot is none, and must not keep the others from opening.
+        let bytes = match store.get(&name, repo_format::SLOT_BYTES as u64) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => continue,
+            Err(error) if error.reaction == Reaction::Damaged => {
+                let damaged = || FormatError::damaged("key slot", "length", "more", repo_format::SLOT_BYTES);
+                first_error.get_or_insert_with(damaged);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         match KeySlot::parse(&bytes) {
             Ok(slot) if slots.iter().all(|found| found.slot.id() != slot.id()) => {
                 slots.push(FoundSlot { slot, digest: Digest::of(&bytes) });

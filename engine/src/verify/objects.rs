@@ -6,7 +6,7 @@ use super::VerifyError;
 use crate::{
     problem::Problem,
     repository::Reader,
-    store::{Name, Store, StoreError},
+    store::{Name, Reaction, Store, StoreError},
 };
 
 const CONFIG: &str = "config";
@@ -40,9 +40,12 @@ pub(super) fn check_config(store: &dyn Store) -> Result<CheckedConfig, StoreErro
     let copies = [(CONFIG, Name::config()), (CONFIG_COPY, Name::config_copy())];
     let mut checked = CheckedConfig { problems: Vec::new(), good: None };
     for (object, name) in copies {
-        let Some(bytes) = store.get(&name, CONFIG_BYTES as u64)? else {
-            checked.problems.push(Problem::new(object, "is missing"));
-            continue;
+        let bytes = match read(store, &name, CONFIG_BYTES)? {
+            Ok(bytes) => bytes,
+            Err(what) => {
+                checked.problems.push(Problem::new(object, what));
+                continue;
+            }
         };
         match Config::decode(&bytes) {
             Ok(config) => {
@@ -70,9 +73,12 @@ pub(super) fn check_slot(
     for copy in 0..2 {
         let name = Name::slot(slot, copy);
         let object = format!("key slot {}", name.as_str());
-        let Some(bytes) = store.get(&name, SLOT_BYTES as u64)? else {
-            problems.push(Problem::new(object, "is missing"));
-            continue;
+        let bytes = match read(store, &name, SLOT_BYTES)? {
+            Ok(bytes) => bytes,
+            Err(what) => {
+                problems.push(Problem::new(object, what));
+                continue;
+            }
         };
         match KeySlot::parse(&bytes) {
             Err(error) => problems.push(Problem::new(object, error)),
@@ -94,4 +100,14 @@ pub(super) fn check_slot(
         }
     }
     Ok(problems)
+}
+
+/// The bytes of an object, or why they are not those of one: it is missing, or longer than any may be.
+fn read(store: &dyn Store, name: &Name, bytes_max: usize) -> Result<Result<Vec<u8>, String>, StoreError> {
+    match store.get(name, bytes_max as u64) {
+        Ok(Some(bytes)) => Ok(Ok(bytes)),
+        Ok(None) => Ok(Err("is missing".to_owned())),
+        Err(error) if error.reaction == Reaction::Damaged => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
 }

@@ -103,7 +103,15 @@ fn check_log(store: &dyn Store, repository: &RepositoryId, config: Digest) -> Re
     loop {
         let name = Name::log(number);
         let object = format!("log entry {number}");
-        match store.get(&name, ENTRY_BYTES_MAX as u64)? {
+        let found = match store.get(&name, ENTRY_BYTES_MAX as u64) {
+            Err(error) if error.reaction == Reaction::Damaged => {
+                problems.push(Problem::new(object, error));
+                (previous, number) = (None, number + 1);
+                continue;
+            }
+            found => found?,
+        };
+        match found {
             // A listing may be stale, a read is not: go on until neither knows of more.
             None if number > newest => break,
             None => {

@@ -79,6 +79,7 @@ impl CommandDisk {
         let child = Command::new(program)
             .args(arguments)
             .env_remove("STRONGROOM_PASSWORD")
+            .env_remove("STRONGROOM_FROM_PASSWORD")
             .env_remove("STRONGROOM_VCENTER_PASSWORD")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
